@@ -6,42 +6,42 @@ from typing import Any
 
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.tree import (
-    tree_flatten as flatten,
-)
-from pullback._core.tree import (
-    tree_leaves as leaves,
-)
-from pullback._core.tree import (
-    tree_structure as structure,
-)
-from pullback._core.tree import (
     tree_unflatten as unflatten,
-)
-from pullback._core.tree_paths import (
-    tree_all as all,
-)
-from pullback._core.tree_paths import (
-    tree_broadcast as broadcast,
-)
-from pullback._core.tree_paths import (
-    tree_flatten_with_path as flatten_with_path,
-)
-from pullback._core.tree_paths import (
-    tree_leaves_with_path as leaves_with_path,
-)
-from pullback._core.tree_paths import (
-    tree_map as map,
-)
-from pullback._core.tree_paths import (
-    tree_map_with_path as map_with_path,
-)
-from pullback._core.tree_paths import (
-    tree_reduce as reduce,
 )
 from pullback._core.tree_paths import (
     tree_transpose as transpose,
 )
 from pullback._core.typing import AnyValue
+from pullback._core.users_trees import (
+    tree_all as all,
+)
+from pullback._core.users_trees import (
+    tree_broadcast as broadcast,
+)
+from pullback._core.users_trees import (
+    tree_flatten as flatten,
+)
+from pullback._core.users_trees import (
+    tree_flatten_with_path as flatten_with_path,
+)
+from pullback._core.users_trees import (
+    tree_leaves as leaves,
+)
+from pullback._core.users_trees import (
+    tree_leaves_with_path as leaves_with_path,
+)
+from pullback._core.users_trees import (
+    tree_map as map,
+)
+from pullback._core.users_trees import (
+    tree_map_with_path as map_with_path,
+)
+from pullback._core.users_trees import (
+    tree_reduce as reduce,
+)
+from pullback._core.users_trees import (
+    tree_structure as structure,
+)
 
 __all__ = [
     "all",

@@ -10,16 +10,12 @@ from pullback._core.tree import (
     GetAttrKey,
     PyTreeDef,
     SequenceKey,
-    all_leaves,
     register_dataclass,
     register_pytree_node,
     register_pytree_node_class,
     register_pytree_with_keys,
     register_pytree_with_keys_class,
     register_static,
-    tree_flatten,
-    tree_leaves,
-    tree_structure,
     tree_unflatten,
     treedef_children,
     treedef_is_leaf,
@@ -28,14 +24,20 @@ from pullback._core.tree import (
 from pullback._core.tree_paths import (
     KeyPath,
     keystr,
+    tree_transpose,
+)
+from pullback._core.users_trees import (
+    all_leaves,
     tree_all,
     tree_broadcast,
+    tree_flatten,
     tree_flatten_with_path,
+    tree_leaves,
     tree_leaves_with_path,
     tree_map,
     tree_map_with_path,
     tree_reduce,
-    tree_transpose,
+    tree_structure,
 )
 
 __all__ = [

@@ -90,7 +90,7 @@ SILENT = {
     *(f"monitoring.record_{what}" for what in ("event", "event_duration_secs", "event_time_span", "scalar")),
     # context managers for options of which any value is taken, or that check the value at their entry
     *(
-        "default_matmul_precision enable_checks explain_cache_misses numpy_rank_promotion threefry_partitionable "
+        "default_matmul_precision enable_checks numpy_rank_promotion threefry_partitionable "
         "transfer_guard transfer_guard_device_to_device transfer_guard_device_to_host transfer_guard_host_to_device"
     ).split(),
     # the arguments are those of `dataclasses.field`, which checks them

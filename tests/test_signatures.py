@@ -131,6 +131,7 @@ DIFFERENT = {
     "remat fun": "left out, a decorator results",
     "remat static_argnames": "remat is checkpoint",
     "checking_leaks new_val": "it is check_tracer_leaks",
+    "dtypes.result_type return_weak_type_flag": "it is numpy.result_type",
     "Ref aval": "made by new_ref",
     "Ref refs": "made by new_ref",
     **{

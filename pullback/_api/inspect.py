@@ -18,17 +18,21 @@ from pullback._core.arguments import (
 )
 from pullback._core.cells import Cell, cells_of
 from pullback._core.discharge import exposed
+from pullback._core.dtypes import ExtendedDType
 from pullback._core.errors import boundary, describe_function, function_name, standing_for, wrapping
 from pullback._core.flat_function import FlatFunction
 from pullback._core.jaxpr import ClosedJaxpr
+from pullback._core.public_array import ExtendedArray
 from pullback._core.ref_arguments import holds_refs, passed
 from pullback._core.refs import Ref
 from pullback._core.staging import stage
 from pullback._core.trace import axis_size
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
-from pullback._core.tree_paths import keystr
+from pullback._core.tree_paths import keystr, tree_map
 from pullback._core.types import ShapeDtypeStruct, struct_of
-from pullback._core.typing import AxisName, P, PyTree
+from pullback._core.typing import AnyValue, AxisName, P, PyTree
+from pullback._core.users_trees import extended_arrays_exist
+from pullback._core.users_trees import tree_map as users_tree_map
 
 
 def trace_function(
@@ -40,6 +44,8 @@ def trace_function(
     compiled: bool = False,
 ) -> Traced:
     """Trace a call of `fun`; for `compiled` functions, references stand for any of their type."""
+    if extended_arrays_exist[0]:
+        args, kwargs = tree_map(_with_words, (args, kwargs))
     positions = [i for i in range(len(args)) if i not in static]
     dynamic = [args[i] for i in positions]
     check_leaves(function, fun, dynamic, kwargs, positions, structs=True)
@@ -199,4 +205,16 @@ def eval_shape(fun: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> PyTr
 def structs(closed: ClosedJaxpr, out_tree: PyTreeDef, given: Mapping[int, ShapeDtypeStruct] | None = None) -> Any:
     """The result of a function with types as its leaves; `given` holds those that it returned itself."""
     types = [struct_of(aval) for aval in closed.out_avals[: out_tree.num_leaves]]
-    return tree_unflatten(out_tree, types if not given else [given.get(i, struct) for i, struct in enumerate(types)])
+    result = tree_unflatten(out_tree, types if not given else [given.get(i, struct) for i, struct in enumerate(types)])
+    return users_tree_map(_without_words, result) if extended_arrays_exist[0] else result
+
+
+def _with_words(x: AnyValue) -> Any:
+    """A type of an extended dtype as an array of that dtype without data, which is traced as its words."""
+    if isinstance(x, ShapeDtypeStruct) and isinstance(x.dtype, ExtendedDType):
+        return x.dtype.struct(x.shape)
+    return x
+
+
+def _without_words(x: AnyValue) -> Any:
+    return ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, ExtendedArray) else x

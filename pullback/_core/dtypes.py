@@ -426,6 +426,7 @@ class ExtendedDType:
 
     __slots__ = ()
     type: type[extended]
+    struct: Any  # the array without data of a shape, whose words are a `ShapeDtypeStruct`
 
 
 def _scalar_class(spec: Any) -> type:

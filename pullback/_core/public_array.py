@@ -5,16 +5,24 @@ Inside the package `Array` is the class of numeric arrays (`_core/array.py`), fo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from pullback._core import array
 from pullback._core.typing import AnyValue
 
 
 class ExtendedArray:
-    """The base of arrays of non-numeric elements, such as keys: instances of `pullback.Array` that are not operands."""
+    """The base of arrays of non-numeric elements, such as keys: instances of `pullback.Array` that are not operands.
+
+    An element is a row of the array `words`, which has one more axis; `of_words` makes an array of them.
+    """
 
     __slots__ = ()
+    words: Any
+    shape: Any
+    dtype: Any
+    of_words: Callable[[Any], Any]
 
 
 class _ArrayType(type):

@@ -226,7 +226,7 @@ class ShapeDtypeStruct:
         self, shape: ShapeLike, dtype: DTypeLike | None, *, sharding: AnyValue = None, weak_type: bool = False
     ):
         self.shape = canonical_shape(shape)
-        self.dtype = dtypes.requested_dtype(dtype)
+        self.dtype: Any = dtype if isinstance(dtype, dtypes.ExtendedDType) else dtypes.requested_dtype(dtype)
         self.weak_type = weak_type
         self.sharding = sharding
 

@@ -5,6 +5,7 @@ The dtypes follow JAX's promotion rules: 32 bits by default, and Python scalars 
 import typing as _typing
 
 from pullback._core.lazy import attributes as _attributes
+from pullback.numpy._arrays.extended import accept_extended as _accept_extended
 from pullback.numpy._arrays import methods as _methods  # noqa: F401  installs the methods of arrays
 from pullback.numpy._arrays import operators as _operators  # noqa: F401  installs the operators of arrays
 from pullback.numpy._arrays import references as _references  # noqa: F401  installs the indexing of references
@@ -158,6 +159,8 @@ __all__ = [
     "unpackbits", "unravel_index", "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot", "vecdot",
     "vecmat", "vectorize", "vsplit", "vstack", "where", "zeros", "zeros_like",
 ]
+
+_accept_extended(globals())
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__, {name: f"pullback.numpy.{name}" for name in ("fft", "linalg")})

@@ -6,26 +6,20 @@ A key is a pair of 32-bit words. `PRNGKey` gives it raw, as a uint32 array of sh
 
 from __future__ import annotations
 
-import builtins
-import math
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, TypeAlias, overload
+from collections.abc import Sequence
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.errors import boundary, described
-from pullback._core.public_array import ExtendedArray
-from pullback._core.tree import GetAttrKey, register_pytree_node
-from pullback._core.types import canonical_dimension, make_aval
-from pullback._core.typing import AnyValue, DTypeLike, Index
-from pullback._ops.compare import bitwise_not, eq
+from pullback._core.types import make_aval
+from pullback._core.typing import AnyValue, DTypeLike
 from pullback._ops.families import operands
 from pullback._ops.random_bits import threefry_fold_in, threefry_seed, threefry_split
-from pullback._ops.reduce import reduce_and
-from pullback._ops.shape import convert_element_type, reshape, shape_of
-from pullback.numpy._indexing.indexing import getitem, iterate
+from pullback._ops.shape import convert_element_type, shape_of
+from pullback.random.key_arrays import KEY_TYPE, KeyType, PRNGKeyArray, typed
 
 __all__ = [
     "PRNGKey",
@@ -46,151 +40,8 @@ _KEY = make_aval((2,), _U32)
 _HOW = "Make a key with random.key(0), and more of them with random.split(key, n)."
 
 
-class KeyType(dtypes.ExtendedDType):
-    """The dtype of typed keys. There is one, `key<fry>`, for the only generator."""
-
-    __slots__ = ()
-    type: builtins.type[dtypes.extended] = dtypes.prng_key  # type: ignore[type-abstract]
-    name: str = "key<fry>"
-    itemsize: int = 8
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, KeyType) or other == self.name
-
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-
-_key_type = KeyType()
-
-
-class PRNGKeyArray(ExtendedArray):
-    """An array of typed keys: a pytree with one child, the words, a uint32 array with a last axis of 2.
-
-    Shape, indexing, iteration and the methods are those of the array of keys, 8 bytes each. `key_data` gives the words.
-    TypeError if it is used as data, IndexError for more indices than axes of keys.
-
-    >>> from pullback import random
-    >>> keys = random.split(random.key(0), 3)
-    >>> keys.shape, keys.dtype, keys[1:].shape
-    ((3,), key<fry>, (2,))
-    """
-
-    __slots__ = ("_words", "__weakref__")
-    __array_priority__ = 1000
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]
-    dtype: KeyType = _key_type
-    itemsize: int = _key_type.itemsize
-    _words: Array
-
-    def __init__(self, *args: AnyValue, **kwargs: AnyValue):
-        raise TypeError("PRNGKeyArray is not made by calling it: use random.key(seed) or random.wrap_key_data(words)")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the array of keys, `()` for a single key."""
-        return tuple(self._words.shape[:-1])
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of keys."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """The number of bytes of all keys."""
-        return self.size * self.itemsize
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("len() of a single key")
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator[PRNGKeyArray]:
-        if not self.shape:
-            raise TypeError("iteration over a single key: split it first, as in `for k in random.split(key, n)`")
-        return map(_typed, iterate(self._words))
-
-    def __getitem__(self, index: Index) -> PRNGKeyArray:
-        # an ellipsis would include the axis of words
-        full = (*index, slice(None)) if isinstance(index, tuple) and any(i is Ellipsis for i in index) else index
-        words = self._words if index is Ellipsis else getitem(self._words, full)
-        if words.ndim == 0 or words.shape[-1] != 2:
-            raise IndexError(f"too many indices for an array of keys of shape {self.shape}: {index!r}")
-        return _typed(words)
-
-    def reshape(self, *shape: int | Sequence[int]) -> PRNGKeyArray:
-        """The keys in another shape; one length may be -1."""
-        lengths: Any = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-        known = math.prod(n for n in lengths if n != -1)
-        return _typed(
-            reshape(
-                self._words, (*(self.size // max(known, 1) if n == -1 else canonical_dimension(n) for n in lengths), 2)
-            )
-        )
-
-    def ravel(self) -> PRNGKeyArray:
-        """The keys along one axis."""
-        return self.reshape(self.size)
-
-    flatten = ravel
-
-    def copy(self) -> PRNGKeyArray:
-        """The same keys."""
-        return self
-
-    def block_until_ready(self) -> PRNGKeyArray:
-        """Wait until the keys have been computed; returns them."""
-        self._words.block_until_ready()
-        return self
-
-    def __eq__(self, other: object) -> Any:
-        if not isinstance(other, PRNGKeyArray):
-            return NotImplemented
-        same = eq(self._words, other._words)
-        return reduce_and(same, (same.ndim - 1,))
-
-    def __ne__(self, other: object) -> Any:
-        same = PRNGKeyArray.__eq__(self, other)
-        return same if same is NotImplemented else bitwise_not(same)
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        raise TypeError(
-            f"an array of keys of shape {self.shape} was used as data. Draw numbers with it, as in "
-            "random.normal(key, shape), or take its words with random.key_data(key)."
-        )
-
-    def __bool__(self) -> bool:
-        raise TypeError("the truth of a key is not defined")
-
-    def __repr__(self) -> str:
-        return f"Array({self.shape}, dtype={self.dtype}) overlaying:\n{self._words}"
-
-
 # a typed key, or the words of a raw one
 KeyLike: TypeAlias = PRNGKeyArray | ArrayLike
-
-
-def _typed(words: Array) -> PRNGKeyArray:
-    keys = object.__new__(PRNGKeyArray)
-    keys._words = words
-    return keys
-
-
-register_pytree_node(
-    PRNGKeyArray,
-    lambda keys: ((keys._words,), None),
-    lambda _, children: _typed(children[0]),
-    lambda keys: (((GetAttrKey("words"), keys._words),), None),
-)
 
 
 def words_of(function: str, keys: KeyLike) -> Array:
@@ -224,7 +75,7 @@ def _check_impl(function: str, impl: AnyValue, dtype: AnyValue) -> None:
     if impl is not None and dtype is not None:
         raise ValueError(f"{function}: give impl or dtype, not both")
     asked = dtype if impl is None else impl
-    if asked is not None and asked not in (_IMPL, _key_type):
+    if asked is not None and asked not in (_IMPL, KEY_TYPE):
         raise ValueError(f"{function}: unknown generator {asked!r}; the one there is: {_IMPL!r}")
 
 
@@ -281,7 +132,7 @@ def key(seed: ArrayLike, *, impl: str | None = None, dtype: DTypeLike | None = N
     [ 0 42]
     """
     _check_impl("key", impl, dtype)
-    return _typed(_seeded("key", seed))
+    return typed(_seeded("key", seed))
 
 
 def key_dtype(impl_spec: str | None = None) -> KeyType:
@@ -291,7 +142,7 @@ def key_dtype(impl_spec: str | None = None) -> KeyType:
     key<fry>
     """
     _check_impl("key_dtype", impl_spec, None)
-    return _key_type
+    return KEY_TYPE
 
 
 @overload
@@ -318,7 +169,7 @@ def split(key: KeyLike, num: int | Sequence[int] = 2) -> Any:
            [ 928981903, 3453687069]], dtype=uint32)
     """
     words = threefry_split(words_of("split", key), shape_of("split", num))
-    return _typed(words) if type(key) is PRNGKeyArray else words
+    return typed(words) if type(key) is PRNGKeyArray else words
 
 
 @overload
@@ -349,7 +200,7 @@ def fold_in(key: KeyLike, data: ArrayLike) -> Any:
     if data.shape or not dtypes.is_integer(data.dtype):
         raise TypeError(f"fold_in: expected an integer, got {data.aval.str_short()}. Use vmap for many.")
     words = threefry_fold_in(words, convert_element_type(data, _U32))
-    return _typed(words) if type(key) is PRNGKeyArray else words
+    return typed(words) if type(key) is PRNGKeyArray else words
 
 
 @boundary
@@ -378,7 +229,7 @@ def wrap_key_data(
     _check_impl("wrap_key_data", impl, dtype)
     if isinstance(key_bits_array, PRNGKeyArray):
         raise TypeError("wrap_key_data: expected a uint32 array, got keys that are typed already")
-    return _typed(_checked_words("wrap_key_data", key_bits_array, single=False))
+    return typed(_checked_words("wrap_key_data", key_bits_array, single=False))
 
 
 @boundary

@@ -15,7 +15,7 @@ import pytest
 
 import pullback as pb
 from pullback import tree, tree_util
-from pullback._core.tree import flatten, registry
+from pullback._core.tree import registry
 from pullback._core.tree_paths import broadcast_prefix, equality_errors, leaf_hint, prefix_errors
 from pullback.tree_util import (
     DictKey,
@@ -142,7 +142,6 @@ def test_all_leaves():
 def test_short_names_are_the_long_ones():
     for name in set(tree.__all__) - {"static"}:
         assert getattr(tree, name) is getattr(tree_util, f"tree_{name}")
-    assert flatten is tree_util.tree_flatten
     assert set(tree.__all__) <= {name for name in dir(jax.tree) if name[0] != "_"}
     assert set(tree_util.__all__) <= {name for name in dir(jax.tree_util) if name[0] != "_"}
 

@@ -1,0 +1,70 @@
+"""The functions on pytrees as users call them: arrays of extended dtypes, such as typed keys, are leaves.
+
+To the package such an array is a container of its words, so that every transformation handles it; to users it is an
+array. The predicate that tells them costs a call for each node, and is used once there is such an array in the process.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, cast
+
+from pullback._core import tree, tree_paths
+from pullback._core.public_array import ExtendedArray
+from pullback._core.typing import F
+
+# set when the first array of an extended dtype is made
+extended_arrays_exist = [False]
+
+
+def _is_extended(x: Any) -> bool:
+    return isinstance(x, ExtendedArray)
+
+
+def _for_users(fun: F, takes_path: bool = False) -> F:
+    """The function, with arrays of extended dtypes among the leaves, whatever its `is_leaf` says."""
+    at: Any = _position(fun)
+
+    @functools.wraps(fun)
+    def entry(*args, **kwargs):
+        if not extended_arrays_exist[0]:
+            return fun(*args, **kwargs)
+        by_position = at is not None and len(args) > at
+        given = args[at] if by_position else kwargs.get("is_leaf")
+        path = kwargs.get("is_leaf_takes_path") or (takes_path and by_position and len(args) > at + 1 and args[at + 1])
+        leaf = _either(given, bool(path))
+        if by_position:
+            return fun(*args[:at], leaf, *args[at + 1 :], **kwargs)
+        return fun(*args, **{**kwargs, "is_leaf": leaf})
+
+    entry.__module__ = __name__
+    return cast(F, entry)
+
+
+def _position(fun: Callable[..., Any]) -> int | None:
+    """The position of the parameter `is_leaf`; None if it is passed by keyword alone."""
+    code = fun.__code__
+    names = code.co_varnames[: code.co_argcount]
+    return names.index("is_leaf") if "is_leaf" in names else None
+
+
+def _either(given: Callable[..., Any] | None, takes_path: bool) -> Callable[..., Any]:
+    if takes_path:
+        return lambda path, x: isinstance(x, ExtendedArray) or (given is not None and given(path, x))
+    if given is None or not callable(given):
+        return _is_extended
+    return lambda x: isinstance(x, ExtendedArray) or given(x)
+
+
+tree_flatten = _for_users(tree.tree_flatten)
+tree_leaves = _for_users(tree.tree_leaves)
+tree_structure = _for_users(tree.tree_structure)
+all_leaves = _for_users(tree.all_leaves)
+tree_map = _for_users(tree_paths.tree_map)
+tree_reduce = _for_users(tree_paths.tree_reduce)
+tree_all = _for_users(tree_paths.tree_all)
+tree_broadcast = _for_users(tree_paths.tree_broadcast)
+tree_flatten_with_path = _for_users(tree_paths.tree_flatten_with_path, takes_path=True)
+tree_leaves_with_path = _for_users(tree_paths.tree_leaves_with_path, takes_path=True)
+tree_map_with_path = _for_users(tree_paths.tree_map_with_path, takes_path=True)

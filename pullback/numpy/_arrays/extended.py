@@ -1,0 +1,67 @@
+"""Functions that only move entries, on arrays of extended dtypes such as typed keys: word by word."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from pullback._api.vectorize import vmap
+from pullback._core.errors import boundary
+from pullback._core.public_array import ExtendedArray
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.tree_paths import tree_map
+from pullback._core.typing import AnyValue
+from pullback._core.users_trees import extended_arrays_exist
+
+_MOVING = (
+    "atleast_1d atleast_2d atleast_3d broadcast_to concat concatenate expand_dims flip fliplr flipud hstack moveaxis "
+    "permute_dims ravel repeat reshape roll rollaxis rot90 select split squeeze stack swapaxes take take_along_axis "
+    "tile transpose unstack vstack where"
+).split()
+
+
+def accept_extended(namespace: dict[str, Any]) -> None:
+    """Have those functions of a public module that only move entries take arrays of extended dtypes."""
+    for name in _MOVING:
+        namespace[name] = _accepting(namespace[name], namespace["__name__"])
+
+
+def _accepting(fun: Callable[..., Any], module: str) -> Callable[..., Any]:
+    @functools.wraps(fun)
+    def entry(*args, **kwargs):
+        try:
+            return fun(*args, **kwargs)
+        except (TypeError, AttributeError):
+            if not extended_arrays_exist[0] or not _has_extended((args, kwargs)):
+                raise
+        return through_words(fun, args, kwargs)
+
+    entry.__module__ = module  # where it is found by its name, and its examples are run
+    return entry
+
+
+def _is_extended(x: AnyValue) -> bool:
+    return isinstance(x, ExtendedArray)
+
+
+def _has_extended(tree: Any) -> bool:
+    return any(map(_is_extended, tree_flatten(tree, _is_extended)[0]))
+
+
+@boundary
+def through_words(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of a function that moves entries, applied to the words of the arrays of extended dtype among them."""
+    leaves, tree = tree_flatten((args, kwargs), _is_extended)
+    at = [i for i, x in enumerate(leaves) if _is_extended(x)]
+    kind = leaves[at[0]]
+
+    def of_one_word(*words):
+        given = list(leaves)
+        for i, word in zip(at, words, strict=True):
+            given[i] = word
+        inner_args, inner_kwargs = tree_unflatten(tree, given)
+        return fun(*inner_args, **inner_kwargs)
+
+    words = vmap(of_one_word, in_axes=-1, out_axes=-1)(*[leaves[i].words for i in at])
+    return tree_map(kind.of_words, words)

@@ -1,0 +1,280 @@
+"""Arrays of typed keys, and their dtype."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.errors import described
+from pullback._core.public_array import ExtendedArray
+from pullback._core.tree import GetAttrKey, register_pytree_node
+from pullback._core.types import ShapeDtypeStruct, canonical_dimension
+from pullback._core.typing import AnyValue, DTypeLike, Index
+from pullback._core.users_trees import extended_arrays_exist
+from pullback._ops.compare import bitwise_not, eq
+from pullback._ops.reduce import reduce_and
+from pullback._ops.shape import reshape, transpose
+from pullback.numpy._indexing.indexing import getitem, iterate
+
+
+class KeyType(dtypes.ExtendedDType):
+    """The dtype of typed keys. There is one, `key<fry>`, for the only generator."""
+
+    __slots__ = ()
+    type: builtins.type[dtypes.extended] = dtypes.prng_key  # type: ignore[type-abstract]
+    name: str = "key<fry>"
+    itemsize: int = 8
+
+    @staticmethod
+    def struct(shape: tuple[int, ...]) -> Any:
+        """Keys of that shape without data, for functions that are traced."""
+        return typed(ShapeDtypeStruct((*shape, 2), np.uint32))  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeyType) or other == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+KEY_TYPE = KeyType()
+
+
+class PRNGKeyArray(ExtendedArray):
+    """An array of typed keys: a pytree with one child, the words, a uint32 array with a last axis of 2.
+
+    Shape, indexing, iteration and the methods are those of the array of keys, 8 bytes each. `key_data` gives the words.
+    TypeError if it is used as data, IndexError for more indices than axes of keys.
+
+    >>> from pullback import random
+    >>> keys = random.split(random.key(0), 3)
+    >>> keys.shape, keys.dtype, keys[1:].shape
+    ((3,), key<fry>, (2,))
+    """
+
+    __slots__ = ("_words", "__weakref__")
+    __array_priority__ = 1000
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
+    dtype: KeyType = KEY_TYPE
+    itemsize: int = KEY_TYPE.itemsize
+    _words: Array
+
+    def __init__(self, *args: AnyValue, **kwargs: AnyValue):
+        raise TypeError("PRNGKeyArray is not made by calling it: use random.key(seed) or random.wrap_key_data(words)")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array of keys, `()` for a single key."""
+        return tuple(self._words.shape[:-1])
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of keys."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes of all keys."""
+        return self.size * self.itemsize
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a single key")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[PRNGKeyArray]:
+        if not self.shape:
+            raise TypeError("iteration over a single key: split it first, as in `for k in random.split(key, n)`")
+        return map(typed, iterate(self._words))
+
+    def __getitem__(self, index: Index) -> PRNGKeyArray:
+        # an ellipsis would include the axis of words
+        full = (*index, slice(None)) if isinstance(index, tuple) and any(i is Ellipsis for i in index) else index
+        words = self._words if index is Ellipsis else getitem(self._words, full)
+        if words.ndim == 0 or words.shape[-1] != 2:
+            raise IndexError(f"too many indices for an array of keys of shape {self.shape}: {index!r}")
+        return typed(words)
+
+    @property
+    def words(self) -> Array:
+        """The words of the keys, as `key_data` gives them."""
+        return self._words
+
+    @staticmethod
+    def of_words(words: Array) -> PRNGKeyArray:
+        """The keys with these words."""
+        return typed(words)
+
+    @property
+    def aval(self) -> KeyAval:
+        """Shape and dtype."""
+        return KeyAval(self.shape)
+
+    @property
+    def T(self) -> PRNGKeyArray:
+        """The keys with their axes in reverse."""
+        return self.transpose()
+
+    def transpose(self, *axes: Any) -> PRNGKeyArray:
+        """The keys with their axes permuted, by default reversed."""
+        order = axes[0] if len(axes) == 1 and isinstance(axes[0], Sequence) else axes or range(self.ndim)[::-1]
+        return typed(transpose(self._words, (*[a % self.ndim for a in order], self.ndim)))
+
+    def squeeze(self, axis: int | Sequence[int] | None = None) -> PRNGKeyArray:
+        """The keys without axes of length 1."""
+        axes = range(self.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+        gone = {a % self.ndim for a in axes if axis is not None or self.shape[a] == 1}
+        return self.reshape([n for i, n in enumerate(self.shape) if i not in gone])
+
+    @property
+    def at(self) -> KeysAt:
+        """Updates at an index: `keys.at[0].set(key)`, `keys.at[0].get()`."""
+        return KeysAt(self)
+
+    @property
+    def device(self) -> Any:
+        """The device the keys are on."""
+        return self._words.device
+
+    @property
+    def sharding(self) -> Any:
+        """The distribution of the keys over devices: entirely on one."""
+        return self._words.sharding
+
+    def devices(self) -> set[Any]:
+        """The devices the keys are on, a set of one."""
+        return self._words.devices()
+
+    @property
+    def is_fully_addressable(self) -> bool:
+        """Whether all keys are in this process: always."""
+        return True
+
+    def reshape(self, *shape: int | Sequence[int]) -> PRNGKeyArray:
+        """The keys in another shape; one length may be -1."""
+        lengths: Any = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        known = math.prod(n for n in lengths if n != -1)
+        return typed(
+            reshape(
+                self._words, (*(self.size // max(known, 1) if n == -1 else canonical_dimension(n) for n in lengths), 2)
+            )
+        )
+
+    def ravel(self) -> PRNGKeyArray:
+        """The keys along one axis."""
+        return self.reshape(self.size)
+
+    flatten = ravel
+
+    def copy(self) -> PRNGKeyArray:
+        """The same keys."""
+        return self
+
+    def block_until_ready(self) -> PRNGKeyArray:
+        """Wait until the keys have been computed; returns them."""
+        self._words.block_until_ready()
+        return self
+
+    def __eq__(self, other: object) -> Any:
+        if not isinstance(other, PRNGKeyArray):
+            return NotImplemented
+        same = eq(self._words, other._words)
+        return reduce_and(same, (same.ndim - 1,))
+
+    def __ne__(self, other: object) -> Any:
+        same = PRNGKeyArray.__eq__(self, other)
+        return same if same is NotImplemented else bitwise_not(same)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        raise TypeError(
+            f"an array of keys of shape {self.shape} was used as data. Draw numbers with it, as in "
+            "random.normal(key, shape), or take its words with random.key_data(key)."
+        )
+
+    def __bool__(self) -> bool:
+        raise TypeError("the truth of a key is not defined")
+
+    def __repr__(self) -> str:
+        return f"Array({self.shape}, dtype={self.dtype}) overlaying:\n{self._words}"
+
+
+class KeyAval:
+    """The type of an array of keys, for what asks for `x.aval`: its shape and dtype."""
+
+    __slots__ = ("shape",)
+    dtype: KeyType = KEY_TYPE
+    weak_type: bool = False
+
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def str_short(self) -> str:
+        """The type as `key<fry>[3]`."""
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+    __repr__ = str_short
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeyAval) and self.shape == other.shape
+
+    def __hash__(self) -> int:
+        return hash(self.shape)
+
+
+class KeysAt:
+    """`keys.at`, to be indexed."""
+
+    __slots__ = ("_keys", "_index")
+
+    def __init__(self, keys: PRNGKeyArray, index: Any = None):
+        self._keys = keys
+        self._index = index
+
+    def __getitem__(self, index: Index) -> KeysAt:
+        return KeysAt(self._keys, index)
+
+    def get(self) -> PRNGKeyArray:
+        """The keys at the index."""
+        return self._keys[self._index]
+
+    def set(self, keys: PRNGKeyArray) -> PRNGKeyArray:
+        """The array with other keys at the index; TypeError for anything but keys."""
+        if not isinstance(keys, PRNGKeyArray):
+            raise TypeError(f"keys.at[...].set: expected typed keys, got {described(keys)}")
+        index = self._index
+        full = (*index, builtins.slice(None)) if isinstance(index, tuple) and any(i is ... for i in index) else index
+        return typed(self._keys._words.at[full].set(keys.words))
+
+
+def typed(words: Array) -> PRNGKeyArray:
+    extended_arrays_exist[0] = True
+    keys = object.__new__(PRNGKeyArray)
+    keys._words = words
+    return keys
+
+
+register_pytree_node(
+    PRNGKeyArray,
+    lambda keys: ((keys._words,), None),
+    lambda _, children: typed(children[0]),
+    lambda keys: (((GetAttrKey("words"), keys._words),), None),
+)

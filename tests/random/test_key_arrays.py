@@ -1,0 +1,105 @@
+"""Typed keys as arrays: leaves of users' pytrees, moved by NumPy's functions, with the attributes of arrays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import random, tree
+
+KEYS, THEIRS = random.split(random.key(0), 6), jax.random.split(jax.random.key(0), 6)
+
+
+def agree(ours, theirs):
+    assert ours.shape == theirs.shape
+    assert str(ours.dtype) == str(theirs.dtype)
+    assert np.array_equal(random.key_data(ours), jax.random.key_data(theirs))
+
+
+def test_keys_are_leaves():
+    pair = {"a": KEYS[0], "b": [KEYS, pnp.ones(2)]}
+    leaves, treedef = tree.flatten(pair)
+    assert len(leaves) == treedef.num_leaves == 3
+    assert leaves[0] is pair["a"]
+    assert tree.unflatten(treedef, leaves)["b"][0] is KEYS
+    assert tree.map(lambda x: x.shape, pair) == {"a": (), "b": [(6,), (2,)]}
+    assert tree.map(lambda x, n: n, pair, {"a": 1, "b": [2, 3]}) == {"a": 1, "b": [2, 3]}
+    assert [pb.tree_util.keystr(path) for path, _ in tree.leaves_with_path(pair)] == ["['a']", "['b'][0]", "['b'][1]"]
+    assert tree.leaves(pair, lambda x: isinstance(x, list)) == [pair["a"], pair["b"]]
+    assert tree.leaves(pair, is_leaf=lambda x: isinstance(x, list))[1] is pair["b"]
+    assert tree.map_with_path(lambda path, x: len(path), pair) == {"a": 1, "b": [2, 2]}
+    assert pb.tree_util.all_leaves([KEYS, 1])
+    assert tree.all({"a": True}, is_leaf=None)
+    assert isinstance(KEYS, pb.Array)
+
+
+def test_the_flags_of_paths_reach_the_function():
+    flat = pb.tree_util.tree_flatten_with_path(
+        {"a": [KEYS, 1], "b": [2]}, is_leaf=lambda path, x: len(path) == 1 and x == [2], is_leaf_takes_path=True
+    )[0]
+    assert [pb.tree_util.keystr(path) for path, _ in flat] == ["['a'][0]", "['a'][1]", "['b']"]
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda np_, k: np_.stack([k[0], k[1]]),
+        lambda np_, k: np_.stack([k, k[::-1]], axis=1),
+        lambda np_, k: np_.concatenate([k, k[:2]]),
+        lambda np_, k: np_.where(np_.arange(6) < 2, k, k[::-1]),
+        lambda np_, k: np_.where(True, k[0], k[1]),
+        lambda np_, k: np_.reshape(k, (2, 3)),
+        lambda np_, k: np_.expand_dims(k, -1),
+        lambda np_, k: np_.squeeze(k[None]),
+        lambda np_, k: np_.broadcast_to(k[0], (3, 2)),
+        lambda np_, k: np_.take(k, np_.array([3, 1])),
+        lambda np_, k: np_.tile(k, 2),
+        lambda np_, k: np_.repeat(k, 2),
+        lambda np_, k: np_.roll(k, 1),
+        lambda np_, k: np_.flip(k),
+        lambda np_, k: np_.split(k, 2)[1],
+        lambda np_, k: np_.moveaxis(k.reshape(2, 3), 0, 1),
+        lambda np_, k: np_.swapaxes(k.reshape(2, 3), 0, 1),
+        lambda np_, k: k.reshape(2, 3).T,
+        lambda np_, k: k.reshape(1, 2, 3).transpose(1, 0, 2),
+        lambda np_, k: k.reshape(1, 2, 3).squeeze(0),
+        lambda np_, k: k.at[1].set(k[0]),
+        lambda np_, k: k.reshape(2, 3).at[..., 0].set(k[4]),
+        lambda np_, k: k.at[2:].get(),
+    ],
+)
+def test_functions_that_move_entries(move):
+    expected = move(jnp, THEIRS)
+    agree(move(pnp, KEYS), expected)
+    agree(pb.jit(move, static_argnums=0)(pnp, KEYS), expected)
+
+
+def test_under_vmap():
+    agree(pb.vmap(lambda k: pnp.stack([k, k]))(KEYS), jax.vmap(lambda k: jnp.stack([k, k]))(THEIRS))
+
+
+def test_attributes():
+    assert KEYS.aval == pb.random.split(random.key(1), 6).aval
+    assert str(KEYS.aval) == "key<fry>[6]"
+    assert (KEYS.ndim, KEYS.aval.ndim, KEYS.is_fully_addressable) == (1, 1, True)
+    assert KEYS.devices() == {KEYS.device} == KEYS.sharding.device_set
+    assert pnp.issubdtype(KEYS.dtype, pb.dtypes.prng_key)
+    assert not pnp.issubdtype(KEYS.dtype, pnp.inexact)
+
+
+def test_types_of_keys():
+    struct = pb.ShapeDtypeStruct((3,), KEYS.dtype)
+    assert repr(struct) == repr(jax.ShapeDtypeStruct((3,), THEIRS.dtype))
+    assert pb.eval_shape(random.key, 0) == pb.ShapeDtypeStruct((), KEYS.dtype)
+    out = pb.eval_shape(lambda keys: {"key": keys[0], "x": pb.vmap(random.normal)(keys)}, struct)
+    assert out == {"key": pb.ShapeDtypeStruct((), KEYS.dtype), "x": pb.ShapeDtypeStruct((3,), "float32")}
+
+
+def test_what_computes_refuses_keys():
+    for call in (lambda: pnp.sin(KEYS), lambda: pnp.sum(KEYS), lambda: KEYS.at[0].set(1)):
+        with pytest.raises(TypeError, match=r"an array of keys of shape|expected typed keys"):
+            call()
+    with pytest.raises(TypeError, match="stack: argument 1: expected an array or a number, got 'a'"):
+        pnp.stack([KEYS, "a"])
