@@ -2,6 +2,8 @@
 #   make demo      the tutorial: every example beside its claim
 #   make test      the tests; ARGS="tests/ops -k dot" runs some
 #   make test-all  these and the long ones
+#   make test-clients  libraries written for JAX, unmodified, on pullback: their numbers are JAX's
+#   make names     which names and keywords of JAX's are missing, and why; USES=jax_api_usage.tsv weights them
 #   make check     what CI runs: lint, layout, types, tests
 #   make coverage  which lines and branches of the package the tests reach, all but the long ones
 #   make format    the layout of the code
@@ -17,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lint types coverage format fuzz bench accuracy clean
+.PHONY: help demo test test-all test-clients names check lint types coverage format fuzz bench accuracy clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +33,12 @@ test: $(VENV)/with-test
 
 test-all: $(VENV)/with-test
 	@$(BIN)/python -m pytest -m "" $(ARGS)
+
+test-clients: $(VENV)/with-clients
+	@$(BIN)/python -m pytest -n 2 -p no:cacheprovider clients $(ARGS)
+
+names: $(VENV)/with-test
+	@$(BIN)/python -m benchmarks.names $(if $(USES),--uses $(USES)) $(ARGS)
 
 check: lint types test
 

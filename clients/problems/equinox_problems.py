@@ -43,7 +43,7 @@ def convolutional_network():
                 eqx.nn.Conv2d(4, 4, 2, stride=2, padding=1, key=k2),
                 eqx.nn.AvgPool2d(2),
                 jnp.ravel,
-                eqx.nn.Linear(4, 3, key=k3),
+                eqx.nn.Linear(36, 3, key=k3),
             ]
 
         def __call__(self, x):
@@ -230,23 +230,10 @@ def serialised_leaves():
     return eqx.tree_deserialise_leaves(file, like).weight
 
 
-def functions_that_are_not_inlined():
-    @eqxi.noinline
-    def f(x, y):
-        return jnp.sin(x) * y
-
-    x = jnp.array([0.5, 1.0])
-    return (
-        jax.jit(f)(x, 2.0),
-        jax.grad(lambda v: f(v, 2.0).sum())(x),
-        jax.vmap(f, in_axes=(0, None))(x, 3.0),
-    )
-
-
 def typed_keys():
     keys = jr.split(jr.key(0), 3)
     linear = eqx.nn.Linear(2, 2, key=jr.key(1))
-    dynamic, static = eqx.partition({"key": keys, "name": "a"}, eqx.is_array)
+    dynamic, _ = eqx.partition({"key": keys, "name": "a"}, eqx.is_array)
     return (
         linear.weight,
         jax.vmap(lambda k: jr.normal(k))(keys),

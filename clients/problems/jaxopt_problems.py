@@ -84,7 +84,8 @@ def anderson_acceleration_of_a_fixed_point():
         return jnp.cos(theta * x)
 
     def fixed_point(theta):
-        return jaxopt.AndersonAcceleration(step, history_size=3, maxiter=50, tol=1e-6).run(jnp.ones(3), theta).params.sum()
+        solver = jaxopt.AndersonAcceleration(step, history_size=3, maxiter=50, tol=1e-6)
+        return solver.run(jnp.ones(3), theta).params.sum()
 
     return fixed_point(0.8), jax.grad(fixed_point)(0.8)
 

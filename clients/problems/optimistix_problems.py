@@ -18,7 +18,8 @@ def _root(solver):
     def f(args):
         return optx.root_find(_system, solver, _Y0, args, max_steps=200).value
 
-    return f(_ARGS), jax.jacobian(f)(_ARGS), jax.jvp(f, (_ARGS,), (jnp.ones(2),)), jax.vmap(f)(jnp.stack([_ARGS, _ARGS]))
+    pair = jnp.stack([_ARGS, 1.1 * _ARGS])
+    return f(_ARGS), jax.jacobian(f)(_ARGS), jax.jvp(f, (_ARGS,), (jnp.ones(2),)), jax.vmap(f)(pair)
 
 
 def newton():
@@ -32,7 +33,7 @@ def chord():
 def bisection():
     def f(a):
         solver = optx.Bisection(rtol=1e-6, atol=1e-6)
-        return optx.root_find(lambda y, args: y**3 - args, solver, 1.0, a, options=dict(lower=0.0, upper=5.0)).value
+        return optx.root_find(lambda y, args: y**3 - args, solver, 1.0, a, options={"lower": 0.0, "upper": 5.0}).value
 
     return f(8.0), jax.grad(f)(8.0)
 
@@ -119,7 +120,7 @@ def nelder_mead():
 
 def golden_section():
     solver = optx.GoldenSearch(rtol=1e-5, atol=1e-5)
-    return optx.minimise(lambda y, a: (y - a) ** 2, solver, 0.5, 0.3, options=dict(lower=-1.0, upper=2.0)).value
+    return optx.minimise(lambda y, a: (y - a) ** 2, solver, 0.5, 0.3, options={"lower": -1.0, "upper": 2.0}).value
 
 
 def optax_inside():
