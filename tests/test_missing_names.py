@@ -57,6 +57,7 @@ MODULES = (
     "core",
     "extend",
     "extend.core",
+    "experimental.hijax",
     "extend.core.primitives",
     "extend.linear_util",
     "api_util",

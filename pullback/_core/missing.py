@@ -147,6 +147,15 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "refused: it belongs to JAX's other devices, tools or trials",
         ),
     ),
+    "pullback.experimental.hijax": (
+        ("AvalMutableQDD AvalQDD control_flow_allowed_effects HiPspec", INTERNAL),
+        ("AbstractValue", "use ShapedArray and HiType, the two kinds of types"),
+        ("HiPrimitive", "use HiPrim, which derives the rules that a class does not have"),
+        ("MutableHiType", "use new_ref: a reference may hold a value of a type of one's own"),
+        ("AbstractRef", "use typeof(ref)"),
+        ("TransformedRef", "use ref.at[...], which is a Ref"),
+        ("is_undefined_primal", "use isinstance(x, GradAccum): a transpose rule gets accumulators"),
+    ),
 }
 
 

@@ -4,6 +4,7 @@ import copy
 import gc
 import pickle
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -171,6 +172,32 @@ def test_a_report_of_a_decorated_function_does_too():
     g = pb.custom_vjp(pnp.sin, jvp="transpose")
     g.defvjp(lambda x: (g(x), x), lambda x, ct: (pnp.cos(x) * ct,))
     assert "  jvp is derived from the bwd rule, transposed" in str(check_rules(g, 1.0)).split("\n")
+
+
+def test_threads_share_an_instance():
+    class Lazy(HiPrim):
+        """Declared at its first call, which several threads make at once."""
+
+        def __init__(self):
+            self.in_avals, self.out_aval, self.params = (F,), F, {"k": 3.0}
+
+        def expand(self, x):
+            return self.k * x
+
+        def vjp_fwd(self, nzs_in, x):
+            return self(x), x
+
+        def vjp_bwd_retval(self, x, ct):
+            return (self.k * ct,)
+
+    def work(f, x):
+        return float(f(x)), float(grad(f)(x)), float(jit(grad(f))(x)), float(vjp(f, x)[1](2.0)[0])
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(10):
+            f = Lazy()
+            results = list(threads.map(lambda n, f=f: work(f, float(n)), range(16)))
+            assert results == [(3.0 * n, 3.0, 3.0, 6.0) for n in range(16)]
 
 
 def test_a_subclass_inherits_rules():
