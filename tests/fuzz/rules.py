@@ -81,19 +81,33 @@ def custom_vjp(d: Draw):
     if has(block, "no vjp"):
         raise Unsuitable
     g = d.fresh("g")
-    style = d.choice(["arguments", "pull", "symbolic zeros", "nondiff", "gradient", "forward"])
+    style = d.choice(["arguments", "pull", "symbolic zeros", "nondiff", "gradient", "forward", "optimized", "remat"])
     call = f"{g}({args(values, pack)})"
     traits = closure_traits(block, d) | {"no jvp"}
     fwd, bwd = f"{g}_fwd", f"{g}_bwd"
-    if style == "arguments":
+    if style in ("arguments", "optimized"):
+        option = ", optimize_remat=True" if style == "optimized" else ""
         setup = [
             f"{g} = t.custom_vjp($f0)",
             f"def {fwd}(*xs):",
             "    return $f0(*xs), xs",
             f"def {bwd}(saved, ct):",
             "    return t.vjp($f0, *saved)[1](ct)",
-            f"{g}.defvjp({fwd}, {bwd})",
+            f"{g}.defvjp({fwd}, {bwd}{option})",
         ]
+    elif style == "remat":
+        # what is kept is the first argument: in the backward pass the others are those of the call
+        setup = [
+            f"{g} = t.custom_vjp($f0)",
+            f"def {fwd}(*xs):",
+            "    return $f0(*xs), xs[0]",
+            f"def {g}_rem(kept, *xs):",
+            "    return t.vjp($f0, kept, *xs[1:])",
+            f"def {bwd}(pull, ct):",
+            "    return pull(ct)",
+            f"{g}.defremat({fwd}, {g}_rem, {bwd})",
+        ]
+        traits = traits | {"no jax"}
     elif style == "pull":
         setup = [
             f"{g} = t.custom_vjp($f0)",
