@@ -8,7 +8,8 @@ from typing import Any, Literal, overload
 
 from pullback._analysis.linearity import not_linear
 from pullback._analysis.uniform import vanishes
-from pullback._api.auxiliary import split_aux, strip_aux
+from pullback._api.auxiliary import strip_aux
+from pullback._api.flat_functions import Flat, FlatWithRefs, contents_of, refs_among
 from pullback._api.linear_functions import (
     Pushforward,
     as_tangent,
@@ -26,12 +27,10 @@ from pullback._core.arguments import (
     check_callable,
     check_leaves,
     chosen_argnums,
-    flatten_result,
     lift_leaves,
 )
 from pullback._core.array import Array, array_of
 from pullback._core.errors import boundary, describe_function, fold, function_name, wrapping
-from pullback._core.flat_function import FlatFunction
 from pullback._core.refs import Ref
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
@@ -72,7 +71,8 @@ def jvp(
     Args:
       fun: a function of arrays, or pytrees of arrays, returning an array or a pytree of them.
       primals: a tuple or list of its arguments.
-      tangents: the direction, with the structure, shapes and dtypes of `primals` (dtype `float0` for integers).
+      tangents: the direction, with the structure, shapes and dtypes of `primals` (dtype `float0` for integers). The
+        tangent of a Ref is a Ref, which holds the tangent of the content, before the call and after it.
       has_aux: whether `fun` returns a pair, whose second element is returned without derivative.
 
     Returns: `(primals_out, tangents_out)`, and with `has_aux` the auxiliary result.
@@ -93,6 +93,12 @@ def jvp(
         raise TypeError(
             "jvp: primals and tangents must have one structure, " + describe_mismatch(tuple(primals), tuple(tangents))
         )
+    refs = refs_among(leaves)
+    if refs:
+        flat: Flat = FlatWithRefs("jvp", fun, primals, tree, has_aux, leaves)
+        leaves, dots = contents_of(leaves), contents_of(dots)
+    else:
+        flat = Flat("jvp", fun, primals, {}, tree, None, has_aux)
     xs = lift_leaves("jvp", fun, leaves, primals)
 
     def where(i):
@@ -100,51 +106,15 @@ def jvp(
         return f"jvp of {function_name(fun)}: the tangent of {argument_path(fun, path[0].idx, path[1:])}"
 
     ts = [as_tangent(t, x.aval, functools.partial(where, i)) for i, (x, t) in enumerate(zip(xs, dots, strict=True))]
-    flat = _Flat("jvp", fun, primals, {}, tree, None, has_aux)
     outs, touts = jvp_flat(flat, xs, ts, f"jvp of {describe_function(fun)}")
+    if isinstance(flat, FlatWithRefs):
+        outs = flat.ended(outs)
+        touts = flat.ended(touts, [tree_flatten(tuple(tangents))[0][i] for i in refs])
     tangents_out = [
         float0_zeros(o.aval) if is_trivial(t.aval) else instantiate(t) for o, t in zip(outs, touts, strict=True)
     ]
     value = flat.out_tree.unflatten(outs), flat.out_tree.unflatten(tangents_out)
     return (*value, strip_aux(flat.aux)) if has_aux else value
-
-
-class _Flat(FlatFunction):
-    """A function of some of its arguments, as one of their leaves; `aux` is its auxiliary result, if it has one."""
-
-    __slots__ = ("args", "aux", "has_aux", "kwargs", "positions")
-
-    def __init__(
-        self,
-        function: str,
-        fun: Callable,
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-        tree: PyTreeDef,
-        positions: tuple[int, ...] | None,
-        has_aux: bool,
-    ):
-        self.function = function
-        self.fun = fun
-        self.args = args
-        self.kwargs = kwargs
-        self.in_tree = tree
-        self.positions = positions
-        self.has_aux = has_aux
-        self.aux: Any = None
-
-    def __call__(self, *leaves):
-        dynamic = self.in_tree.unflatten(leaves)
-        args = dynamic
-        if self.positions is not None:
-            args = list(self.args)
-            for i, value in zip(self.positions, dynamic, strict=True):
-                args[i] = value
-        result = self.fun(*args, **self.kwargs)
-        if self.has_aux:
-            result, self.aux = split_aux(self.function, self.fun, result)
-        outs, self.out_tree = flatten_result(self.function, self.fun, result)
-        return outs
 
 
 @overload
@@ -174,7 +144,7 @@ def linearize(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) 
     check_callable("linearize", fun)
     leaves, tree = tree_flatten(primals)
     xs = lift_leaves("linearize", fun, leaves, primals)
-    flat = _Flat("linearize", fun, primals, {}, tree, None, has_aux)
+    flat = Flat("linearize", fun, primals, {}, tree, None, has_aux)
     outs, linear = linearize_flat(flat, xs, subject=f"linearize of {describe_function(fun)}")
     value = flat.out_tree.unflatten(outs)
     push = Pushforward(fun, linear, [x.aval for x in xs], tree, [o.aval for o in outs], flat.out_tree)
@@ -207,7 +177,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: PyTree) -> VJP:
                 f"linear_transpose of {function_name(fun)}: {argument_path(fun, path[0].idx, path[1:])} "
                 f"has type {aval.str_short()}; only floating-point and complex arguments can be transposed"
             )
-    flat = _Flat("linear_transpose", fun, primals, {}, tree, None, False)
+    flat = Flat("linear_transpose", fun, primals, {}, tree, None, False)
     linear = record_linear(flat, avals, f"linear_transpose of {describe_function(fun)}")
     culprit = not_linear(linear.records, linear.outputs)
     if culprit is not None or not all(type(t) is Node or vanishes(t) for t in linear.outputs):
@@ -431,7 +401,7 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
                 _refuse_refs(function, fun, dynamic, positions)
                 raise
             _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, allow_int)
-            flat = _Flat(function, fun, args, kwargs, tree, positions, has_aux)
+            flat = Flat(function, fun, args, kwargs, tree, positions, has_aux)
             outs, linear = linearize_flat(flat, xs, None, subject)
             out = _check_grad_output(function, fun, outs, flat.out_tree, holomorphic, _leaf_tree)
             ct, avals = _one(out.aval), [x.aval for x in xs]

@@ -8,7 +8,8 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from pullback._api.auxiliary import strip_aux
-from pullback._api.derivatives import _check_grad_input, _Flat
+from pullback._api.derivatives import _check_grad_input
+from pullback._api.flat_functions import Flat
 from pullback._api.unconnected import check_unconnected, refuse_unconnected
 from pullback._core import dtypes
 from pullback._core.arguments import canonical_argnums, check_callable, chosen_argnums, lift_leaves
@@ -87,7 +88,7 @@ def _forward(
         leaves, tree = tree_flatten(dynamic)
         xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
         _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, False)
-        flat = _Flat(function, fun, args, kwargs, tree, positions, has_aux)
+        flat = Flat(function, fun, args, kwargs, tree, positions, has_aux)
 
         @WithAux
         def push(*tangents):
@@ -197,7 +198,7 @@ def _reverse(
         leaves, tree = tree_flatten(dynamic)
         xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
         _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, allow_int)
-        flat = _Flat(function, fun, args, kwargs, tree, positions, has_aux)
+        flat = Flat(function, fun, args, kwargs, tree, positions, has_aux)
         outs, linear = linearize_flat(flat, xs, subject=f"{function} of {describe_function(fun)}")
         for out in outs:
             wanted = dtypes.is_complex if holomorphic else dtypes.is_float

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
 from pullback._api.auxiliary import strip_aux
-from pullback._api.derivatives import _Flat
+from pullback._api.flat_functions import Flat, FlatWithRefs, contents_of, refs_among
 from pullback._api.jit import jit
 from pullback._api.vjp_object import VJP
 from pullback._core.arguments import argument_path, canonical_argnums, check_callable, lift_leaves
-from pullback._core.array import lift
 from pullback._core.errors import (
     boundary,
     describe_function,
@@ -19,7 +18,6 @@ from pullback._core.errors import (
     standing_for,
     wrapping,
 )
-from pullback._core.refs import Ref, make_ref
 from pullback._core.tree import PyTreeDef, tree_flatten
 from pullback._core.typing import Aux, PyTree, R
 from pullback._transforms.linearize import Linearized, linearize_flat
@@ -68,16 +66,17 @@ def vjp(
     check_callable("vjp", fun)
     leaves, tree = tree_flatten(primals)
     saveable = None if saveable_args is True else _spread_flags(fun, saveable_args, primals, tree)
-    refs = [i for i, x in enumerate(leaves) if isinstance(x, Ref)]
+    refs = refs_among(leaves)
     if refs:
-        flat: _Flat = _WithRefs(fun, primals, tree, has_aux, [leaves[i] for i in refs], refs)
-        leaves = [x[...] if isinstance(x, Ref) else x for x in leaves]
+        flat: Flat = FlatWithRefs("vjp", fun, primals, tree, has_aux, leaves)
+        leaves = contents_of(leaves)
     else:
-        flat = _Flat("vjp", fun, primals, {}, tree, None, has_aux)
+        flat = Flat("vjp", fun, primals, {}, tree, None, has_aux)
     xs = lift_leaves("vjp", fun, leaves, primals)
     outs, linear = linearize_flat(flat, xs, subject=f"vjp of {describe_function(fun)}")
-    if isinstance(flat, _WithRefs):
-        outs, linear = flat.ended(outs, linear)
+    if isinstance(flat, FlatWithRefs):
+        outs = flat.ended(outs)
+        linear = Linearized(linear.tape, linear.records, linear.inputs, linear.outputs[: len(outs)])
     value = flat.out_tree.unflatten(outs)
     avals = [x.aval for x in xs]
     pullback = VJP(fun, linear, avals, tree, [o.aval for o in outs], flat.out_tree, xs, saveable, refs)
@@ -104,35 +103,6 @@ def _spread_flags(fun: Callable, flags: PyTree, primals: Sequence[Any], tree: Py
             )
         spread += entries
     return spread
-
-
-class _WithRefs(_Flat):
-    """A function that takes Refs: as a function of what they hold, whose last results are what they hold in the end."""
-
-    __slots__ = ("places", "refs")
-
-    def __init__(self, fun, primals, tree, has_aux, refs: Sequence[Ref], places: Sequence[int]):
-        super().__init__("vjp", fun, primals, {}, tree, None, has_aux)
-        self.refs = refs
-        self.places = places
-
-    def __call__(self, *leaves):
-        inner: dict[int, Ref] = {}
-        given = list(leaves)
-        for i, ref in zip(self.places, self.refs, strict=True):
-            if ref.path:
-                raise ValueError(f"vjp of {function_name(self.fun)}: an argument is a part of a Ref; pass a whole one")
-            # the same Ref twice is one Ref inside
-            given[i] = inner.setdefault(id(ref.cell), make_ref(lift(leaves[i])))
-        outs = super().__call__(*given)
-        return [*outs, *(given[i][...] for i in self.places)]
-
-    def ended(self, outs: list[Any], linear: Linearized) -> tuple[list[Any], Linearized]:
-        """Write to the Refs what they hold in the end; returns the results alone, and their derivative."""
-        n = len(outs) - len(self.refs)
-        for ref, value in zip(self.refs, outs[n:], strict=True):
-            ref[...] = value
-        return outs[:n], Linearized(linear.tape, linear.records, linear.inputs, linear.outputs[:n])
 
 
 @boundary

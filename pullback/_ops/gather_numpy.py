@@ -16,7 +16,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import ArrayLike
 from pullback._core.typing import AnyValue
-from pullback._ops.accumulate import accumulator, is_half
+from pullback._ops.accumulate import accumulator
 
 
 class GatherScatterMode(enum.Enum):
@@ -212,11 +212,9 @@ def scatter_kernel(combine):
     """A kernel that writes updates into a copy of the operand: `combine` is a ufunc, or None to overwrite."""
 
     def kernel(x, indices, updates, dimension_numbers, unique_indices, mode, **_):
-        x = np.asarray(x)
-        half = is_half(x.dtype) and combine in (np.add, np.multiply) and not unique_indices
-        out = np.array(x, accumulator(x.dtype) if half else x.dtype, order="C")
+        out = np.array(x, order="C")
         scatter_into(out, indices, updates, combine, dimension_numbers, unique_indices, mode)
-        return out.astype(x.dtype, copy=False)
+        return out
 
     return kernel
 
@@ -226,7 +224,6 @@ def scatter_into(out, indices, updates, combine, dimension_numbers, unique_indic
     indices, updates = np.asarray(indices), np.asarray(updates)
     if not updates.size or not out.size:
         return
-    updates = updates.astype(out.dtype, copy=False)
     numbers = GatherDimensionNumbers(*dimension_numbers)
     sizes = window_sizes(dimension_numbers, out.ndim, updates.shape)
     where = _addresses(out.shape, indices, numbers, sizes, mode is CLIP)
@@ -251,30 +248,38 @@ def _disarrange(updates, where, sizes, batch):
 
 
 def _write(target, index, updates, combine, unique):
-    if not index:
-        # every window is the whole operand
-        if combine is None:
-            target[...] = updates.reshape((-1, *target.shape))[-1]
-        else:
-            for u in updates.reshape((-1, *target.shape)):
-                combine(target, u, out=target)
-        return
-    if combine is None:
-        target[index] = updates
-        return
-    if unique or all(i.size == 1 for i in index):
+    if combine is not None and index and (unique or all(i.size == 1 for i in index)):
         target[index] = combine(target[index], updates)
         return
+    # several terms are added up in half precision's accumulator, and rounded once
+    wide = accumulator(target.dtype) if combine in (np.add, np.multiply) else target.dtype
+    if wide != target.dtype:
+        updates = updates.astype(wide)
     trailing = target.shape[len(index) :]
-    if not trailing or not target.flags.c_contiguous:
+    by_rows = trailing or wide != target.dtype
+    if not index:
+        # every window is the whole operand
+        updates = updates.reshape((-1, *target.shape))
+        total = updates[-1] if combine is None else combine(target.astype(wide), updates[0])
+        for u in updates[1:] if combine is not None else ():
+            combine(total, u, out=total)
+        target[...] = total
+    elif combine is None:
+        target[index] = updates
+    elif not target.flags.c_contiguous:
+        total = target.astype(wide, copy=False)
+        combine.at(total, index, updates)
+        target[...] = total
+    elif not by_rows:
         combine.at(target, index, updates)
-        return
-    # rows: sort the updates by index, combine those with equal indices, and write every row once
-    rows = np.ravel_multi_index(np.broadcast_arrays(*index), target.shape[: len(index)]).ravel()
-    width = math.prod(trailing)
-    places, parts = target.reshape(-1, width), updates.reshape(-1, width)
-    order = np.argsort(rows, kind="stable")
-    rows = rows[order]
-    first = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
-    distinct = rows[first]
-    places[distinct] = combine(places[distinct], combine.reduceat(parts[order], first, axis=0))
+    else:
+        # rows: sort the updates by index, combine those with equal indices, and write every row once
+        rows = np.ravel_multi_index(np.broadcast_arrays(*index), target.shape[: len(index)]).ravel()
+        width = math.prod(trailing)
+        places, parts = target.reshape(-1, width), updates.reshape(-1, width)
+        order = np.argsort(rows, kind="stable")
+        rows = rows[order]
+        first = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
+        distinct = rows[first]
+        sums = combine.reduceat(parts[order], first, axis=0)
+        places[distinct] = combine(places[distinct].astype(wide, copy=False), sums)

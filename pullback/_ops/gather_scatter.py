@@ -13,7 +13,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.zeros import Zero, zero_of
-from pullback._ops.accumulate import accumulator, is_half
+from pullback._ops.accumulate import accumulator
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add
@@ -224,13 +224,7 @@ class ScatteredWindows(Scattered):
 
     def add_in_place(self, buffer: np.ndarray, *values: Any) -> None:
         indices, ct = values
-        if is_half(buffer.dtype):
-            buffer[...] = _added(buffer, indices, ct, **self.params)
-        else:
-            scatter_into(buffer, indices, ct, np.add, **self.params)
-
-
-_added = scatter_kernel(np.add)
+        scatter_into(buffer, indices, ct, np.add, **self.params)
 
 
 def _gather_transpose(ct, x, indices, dimension_numbers, slice_sizes, fill_value, **params):

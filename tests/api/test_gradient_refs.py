@@ -343,6 +343,24 @@ def test_one_ref_as_two_arguments():
     assert float(total[...]) == 24.0
 
 
+def test_the_tangent_of_a_ref_is_a_ref():
+    def f(ref, x):
+        y = ref[...] * x
+        ref[...] = 2.0 * y
+        return y.sum()
+
+    ref, tangent = pb.new_ref(pnp.asarray(X)), pb.new_ref(pnp.ones(3))
+    y, t = pb.jvp(f, (ref, 2.0), (tangent, 1.0))
+    np.testing.assert_allclose([y, t], [2 * X.sum(), 2 * 3 + X.sum()])
+    np.testing.assert_allclose(ref[...], 4 * X)
+    np.testing.assert_allclose(tangent[...], 2 * (2 + X))
+    # what is written last may be a constant, whose tangent is zero
+    pb.jvp(lambda ref: ref.__setitem__(..., pnp.ones(3)) or ref[...], (ref,), (tangent,))
+    np.testing.assert_array_equal(tangent[...], np.zeros(3))
+    with pytest.raises(TypeError, match=r"must have one structure|a Ref is not an array"):
+        pb.jvp(lambda x: x, (1.0,), (tangent,))
+
+
 def test_grad_refuses_refs():
     for transform in (pb.grad, pb.value_and_grad):
         with pytest.raises(TypeError, match=r"argument 'ref' is a Ref.*with_refs"):

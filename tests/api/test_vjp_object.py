@@ -119,6 +119,15 @@ def test_programs():
     assert seen["compiles"] == 0
 
 
+def test_donated_residuals():
+    _, f_vjp = pb.vjp(layer, PARAMS, pnp.asarray(X))
+    expected = f_vjp(1.0)[1]
+    donating = pb.jit(lambda f_vjp, ct: f_vjp(ct)[1], donate_argnums=0)
+    np.testing.assert_allclose(donating(f_vjp, np.float32(1.0)), expected, rtol=1e-6)
+    with pytest.raises(RuntimeError, match=r"f32\[3\] has been deleted: its buffer was donated"):
+        f_vjp(1.0)
+
+
 def test_batches_and_loops():
     xs = np.stack([X, 2 * X])
     f_vjps = pb.vmap(lambda x: pb.vjp(layer, PARAMS, x)[1])(xs)
