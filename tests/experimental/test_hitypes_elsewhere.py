@@ -12,6 +12,7 @@ from wrappers import eager, jit
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
+from pullback.experimental.hijax import MappingSpec
 from pullback.experimental.jet import jet
 
 either = pytest.mark.parametrize("compiled", [eager, jit])
@@ -207,3 +208,59 @@ def test_reports_know_values(capsys):
     pb.ad_checkpoint.print_saved_residuals(product_by_vjp, q, array(4))
     assert "q8[3,4]" in capsys.readouterr().out
     assert "q8[3,4]" in repr(pb.vjp(loss, q, array(4))[1])
+
+
+# ---- other rules
+
+
+@either
+def test_vmap_rules_get_values(compiled):
+    q, d = weights(3, 4)
+    stack, stacked = weights(5, 3, 4)
+    x, xs = array(4), array(5, 4)
+    seen = []
+
+    @pb.custom_batching.custom_vmap
+    def f(q, x):
+        return dequantise(q) @ x
+
+    @f.def_vmap
+    def _(size, batched, q, x):
+        seen.append((size, batched, type(q)))
+        return (dequantise(q) @ x if batched[0] else x @ dequantise(q).T), True
+
+    close(compiled(pb.vmap(f, (MappingSpec(), None), axis_size=5))(stack, x), stacked @ x)
+    close(compiled(pb.vmap(f, (None, 0)))(q, xs), xs @ d.T)
+    assert seen == [(5, [True, False], Quantised), (5, [False, True], Quantised)]
+
+
+@either
+def test_transpose_and_remat_rules(compiled):
+    q, d = weights(3, 4)
+    x = array(4)
+
+    @pb.custom_rules
+    def linear(q, x):
+        return dequantise(q) @ x
+
+    linear.deftranspose(lambda others, ct: (dequantise(others[0]).T @ ct,), linear_argnums=1)
+    close(compiled(pb.hessian(lambda x: (linear(q, x) ** 2).sum()))(x), 2 * d.T @ d)
+
+    @pb.custom_vjp
+    def f(q, x):
+        return dequantise(q) @ x
+
+    def bwd(saved, ct):
+        return pnp.outer(ct, saved[1]), dequantise(saved[0]).T @ ct
+
+    f.defvjp(lambda q, x: (f(q, x), (q, x)), bwd)
+    f.defremat(lambda q, x: (f(q, x), (q, x)), lambda saved, q, x: (f(q, x), (q, x)), bwd)
+    close(compiled(pb.grad(pb.checkpoint(lambda q: f(q, x).sum())))(q), np.outer(np.ones(3), x))
+
+
+@pytest.mark.parametrize("policy", ["everything_saveable", "nothing_saveable", "dots_saveable"])
+def test_policies_of_checkpoint(policy):
+    q, d = weights(3, 4)
+    x = array(4)
+    f = pb.checkpoint(lambda q: loss(quantise(dequantise(q)), x), policy=getattr(pb.checkpoint_policies, policy))
+    close(pb.jit(pb.grad(f))(q), pb.grad(loss_of_arrays)(d, x))
