@@ -9,22 +9,95 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
 from pullback._core.arguments import kind_of, signature
-from pullback._core.errors import RuleNotDefinedError, UnexpectedTracerError, boundary, fold, is_internal
+from pullback._core.errors import RuleError, RuleNotDefinedError, UnexpectedTracerError, boundary, fold, is_internal
 from pullback._core.printing import format_params
 from pullback._core.refs import Ref
 from pullback._core.trace import Trace, Tracer, call_with, context
 from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.call import CustomCall, closing_over
 from pullback._higher_order.custom.captures import CaptureSearch, is_opaque
-from pullback._higher_order.custom.class_call import AxisData, ClassCall
+from pullback._higher_order.custom.class_call import AxisData, ClassCall, recursion_message
 from pullback._higher_order.custom.class_checks import Declared
 from pullback._higher_order.custom.class_remat import RematTrace
-from pullback._higher_order.custom.class_rules import RULES, RuleSet, derived, missing, of_one_argument, rules_of
+from pullback._higher_order.custom.class_rules import RULES, derived, missing, of_one_argument, rules_of
 from pullback._higher_order.custom.labels import call_site
 from pullback._higher_order.custom.order import Identity, note_call
 from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._higher_order.custom.ruled_call import results_for_user
 from pullback._xla.evaluate import evaluator
+
+
+class _OfClass:
+    """What a class defines: its rules, where its methods may hold traced values, and what makes it unusable, if so.
+
+    `identity` is what `order` knows the class by.
+    """
+
+    __slots__ = ("methods", "rules", "search", "problem", "identity")
+
+    def __init__(self, cls: type[HiPrim], methods: Sequence[Any], identity: Identity):
+        self.methods = methods
+        self.identity = identity
+        self.rules = rules_of(cls, HiPrim)
+        self.problem = missing(cls, self.rules)
+        own = [rule for rule in methods if isinstance(rule, FunctionType) and not is_internal(rule.__code__)]
+        self.search = CaptureSearch(cls, own)
+
+    @staticmethod
+    def of(cls: type[HiPrim]) -> _OfClass:
+        """That of a class, looked up again if methods have been set since."""
+        methods = [getattr(cls, name) for name in ("expand", "linear_argnums", *RULES)]
+        known = cls.__dict__.get("_hiprim_class")
+        if known is None or known.methods != methods:
+            known = cls._hiprim_class = _OfClass(cls, methods, Identity() if known is None else known.identity)
+        return known
+
+
+class _OfInstance:
+    """What an instance declares: its types and rules, the params that may hold traced values.
+
+    It is `self_contained` if neither they nor the methods can.
+    """
+
+    __slots__ = ("declared", "rules", "held", "search", "self_contained", "identity")
+
+    def __init__(self, instance: HiPrim):
+        cls = type(instance)
+        of_class = _OfClass.of(cls)
+        for name in ("in_avals", "out_aval", "params"):
+            if not hasattr(instance, name):
+                raise AttributeError(
+                    f"{cls.__name__} needs {name}: set in_avals, out_aval and params, in __init__ before "
+                    "super().__init__(), or in the class body"
+                )
+        if of_class.problem is not None:
+            raise RuleNotDefinedError(of_class.problem)
+        rules, params = of_class.rules, instance.params
+        if cls._hiprim_older and rules.defined >= {"vjp_bwd", "vjp_bwd_retval"}:
+            raise TypeError(
+                f"{cls.__name__} defines vjp_bwd and vjp_bwd_retval: VJPHiPrimitive takes one of them (HiPrim takes "
+                "vjp_bwd)"
+            )
+        if not isinstance(params, dict):
+            raise TypeError(f"{cls.__name__}.params must be a dict, got {params!r}")
+        for name, value in params.items():
+            if name in _RESERVED:
+                raise ValueError(f"{cls.__name__}: a param must not have the name {name!r}, which has another meaning")
+            object.__setattr__(instance, name, value)  # a frozen dataclass may be a primitive too
+        declared = self.declared = Declared.of(cls.__name__, instance.in_avals, instance.out_aval)
+        self.rules = rules if "transpose" not in rules.defined or declared.count > 1 else of_one_argument(rules)
+        self.held = tuple([value for value in params.values() if not is_opaque(type(value))])
+        self.search = of_class.search
+        self.self_contained = not (self.held or self.search.cells or self.search.always)
+        self.identity = of_class.identity
+
+    @staticmethod
+    def of(instance: HiPrim) -> _OfInstance:
+        """That of an instance, made at the first call if its constructor has not."""
+        made = instance._hiprim
+        if made is None:
+            made = instance.__dict__["_hiprim"] = _OfInstance(instance)
+        return made
 
 
 class HiPrim:
@@ -52,82 +125,36 @@ class HiPrim:
     in_avals: tuple[PyTree, ...]
     out_aval: PyTree
     params: dict[str, Any]
-    identity: ClassVar[Identity]
-    _methods: ClassVar[list[Any]]
-    _search: ClassVar[CaptureSearch]
-    _rules_of_class: ClassVar[RuleSet]
-    _problem: ClassVar[str | None]
     linear_argnums: ClassVar[Sequence[int] | None] = None
+    # all that a class or an instance has besides methods of the author's begins like this
+    _hiprim_class: ClassVar[_OfClass]
+    _hiprim: _OfInstance | None = None
     # whether dce and remat have the parameters that JAX 0.10.2 gives them
-    _older_conventions: ClassVar[bool] = False
+    _hiprim_older: ClassVar[bool] = False
 
     @boundary
     def __init_subclass__(cls, **keywords: AnyValue) -> None:
         super().__init_subclass__(**keywords)
-        cls.identity = Identity()
-        cls._find_rules()
-
-    @classmethod
-    def _find_rules(cls) -> None:
-        """Look which rules the class defines, if that may have changed."""
-        methods = [getattr(cls, name) for name in ("expand", "linear_argnums", *RULES)]
-        if cls.__dict__.get("_methods") != methods:
-            own = [rule for rule in methods if isinstance(rule, FunctionType) and not is_internal(rule.__code__)]
-            cls._search = CaptureSearch(cls, own)
-            cls._rules_of_class = rules_of(cls, HiPrim)
-            cls._problem = missing(cls, cls._rules_of_class)
-            cls._methods = methods
+        _OfClass.of(cls)
 
     @boundary
     def __init__(self) -> None:
-        self._declare()
+        self.__dict__["_hiprim"] = _OfInstance(self)
 
-    def _declare(self) -> Declared:
-        cls = type(self)
-        cls._find_rules()
-        for name in ("in_avals", "out_aval", "params"):
-            if not hasattr(self, name):
-                raise AttributeError(
-                    f"{cls.__name__} needs {name}: set in_avals, out_aval and params, in __init__ before "
-                    "super().__init__(), or in the class body"
-                )
-        if cls._problem is not None:
-            raise RuleNotDefinedError(cls._problem)
-        if not isinstance(self.params, dict):
-            raise TypeError(f"{cls.__name__}.params must be a dict, got {self.params!r}")
-        for name, value in self.params.items():
-            if name in _RESERVED:
-                raise ValueError(f"{cls.__name__}: a param must not have the name {name!r}, which has another meaning")
-            object.__setattr__(self, name, value)  # a frozen dataclass may be a primitive too
-        declared = Declared.of(cls.__name__, self.in_avals, self.out_aval)
-        rules = self._rules_of_class
-        held = tuple([value for value in self.params.values() if not is_opaque(type(value))])
-        self.__dict__.update(
-            _rules=rules if "transpose" not in rules.defined or declared.count > 1 else of_one_argument(rules),
-            _held=held,
-            _self_contained=not (held or self._search.cells or self._search.always),
-            _declared=declared,
-        )
-        return declared
-
-    _declared: Any = None
-    _rules: RuleSet
-    # the params that may hold traced values; whether neither they nor the methods can
-    _held: tuple[Any, ...]
-    _self_contained: bool
+    def __hiprim__(self) -> _OfInstance:
+        return _OfInstance.of(self)
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
             """A param."""
 
-    # --- calls ---
-
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            declared = self._declared or self._declare()
+            made = self._hiprim or _OfInstance.of(self)
+            declared = made.declared
             if kwargs:
-                args = self._bound(args, kwargs)
+                args = _bound(self, args, kwargs)
             refs: Sequence[Ref] = ()
             if declared.takes_refs:
                 declared, args, refs = declared.with_refs(self, args)  # type: ignore[assignment]
@@ -136,64 +163,32 @@ class HiPrim:
             if trace is evaluator:
                 result = self.expand(*(leaves if declared.plain else declared.in_tree.unflatten(leaves)))
             else:
-                note_call(self.identity)
+                note_call(made.identity)
                 for x in leaves:
                     if isinstance(x, Tracer):
-                        outs = results_for_user(self._bind(leaves, declared, refs))
+                        outs = results_for_user(_bind(self, made, leaves, declared, refs))
                         return outs[0] if declared.single else declared.out_tree.unflatten(outs)
-                result = self._without_rules(trace, leaves if declared.plain else declared.in_tree.unflatten(leaves))
+                given = leaves if declared.plain else declared.in_tree.unflatten(leaves)
+                result = _without_rules(self, made, trace, given)
             outs = declared.results(self, result)
             return outs[0] if declared.single else declared.out_tree.unflatten(outs)
         except Exception as error:
+            if type(error) is RecursionError and (message := recursion_message(error, self)) is not None:
+                raise RuleError(message) from None
             fold(error)
             raise
-
-    def _bind(self, leaves: Sequence[Any], declared: Declared, refs: Sequence[Ref]) -> Sequence[Any]:
-        """The leaves of the result under a transformation of some argument, which finds the rules."""
-        rules = self._rules
-        # a bwd rule runs long after the call; other rules look up the location when they need it
-        call: CustomCall = ClassCall(self, declared, rules, call_site() if rules.reverse == "vjp" else None)
-        if refs or not self._self_contained:
-            tracers = self._search.tracers(self, [*self._held, *refs], {})
-            if tracers:
-                return custom_call_p.bind(*tracers, *leaves, call=closing_over(call, tracers))
-        return custom_call_p.bind(*leaves, call=call)
-
-    def _without_rules(self, trace: Trace, args: Sequence[Any]) -> Any:
-        """The result where no argument is traced; what the methods capture may be."""
-        if self._self_contained and trace.transparent and not context.axis_sizes:
-            try:
-                return call_with(evaluator, self.expand, *args)
-            except UnexpectedTracerError:
-                pass  # it reads a traced value from a global
-        return self.expand(*args)
-
-    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """The arguments of a call, with those by keyword in their places."""
-        sig = signature(self.expand)
-        if sig is None:
-            raise TypeError(f"{self}: expand takes no keyword arguments")
-        try:
-            bound = sig.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{self}: {error}") from None
-        if bound.kwargs:
-            raise TypeError(f"{self}: the argument {next(iter(bound.kwargs))!r} is keyword-only in expand")
-        return bound.args
 
     @boundary
     def derived(self) -> dict[str, str]:
         """From what forward mode, reverse mode and `vmap` are derived, where the class has no rule for them."""
-        if self._declared is None:
-            self._declare()
-        return derived(self._rules)
+        return derived(_OfInstance.of(self).rules)
 
     # --- equality ---
 
     @functools.cached_property
-    def _key(self) -> Any:
+    def _hiprim_key(self) -> Any:
         """What equal instances have in common; the instance itself if a param cannot be hashed."""
-        declared = self._declared or self._declare()
+        declared = _OfInstance.of(self).declared
         try:
             key = type(self), frozenset((name, v, kind_of(v)) for name, v in self.params.items()), declared.key()
             hash(key)
@@ -202,17 +197,17 @@ class HiPrim:
         return key
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, HiPrim) and self._key == other._key)
+        return self is other or (isinstance(other, HiPrim) and self._hiprim_key == other._hiprim_key)
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return hash(self._hiprim_key)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_key"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_hiprim", "_hiprim_key")}
 
     def __first_equal__(self) -> HiPrim:
         """The first of the instances equal to this one: what is derived from one serves all."""
-        return _first_instances.setdefault(self._key, self)
+        return _first_instances.setdefault(self._hiprim_key, self)
 
     def pp_params(self) -> dict[str, Any]:
         """The params that jaxprs show."""
@@ -226,7 +221,7 @@ class HiPrim:
 
     def expand(self, *args: Any, **kwargs: Any) -> Any:
         """The result, of the type `out_aval`, computed by other operations. Every class has it."""
-        self._no("expand", "it says what the primitive computes")
+        _refuse(self, "expand", "it says what the primitive computes")
 
     def vjp_fwd(self, nzs_in: Any, /, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The forward pass of reverse mode: `(out, residuals)`, and further `nzs_out`, structured residuals.
@@ -234,16 +229,16 @@ class HiPrim:
         `nzs_in` has a bool for each leaf of the arguments: whether it is differentiated. `nzs_out` flags the parts of
         the result that have a derivative, `True` for all.
         """
-        self._no("vjp_fwd", _DERIVED)
+        _refuse(self, "vjp_fwd", _DERIVED)
 
     def vjp_bwd_retval(self, res: Any, ct: Any, /) -> tuple[Any, ...]:
         """The backward pass: a tuple with the cotangent of each argument, None for zero, from that of the result."""
-        self._no("vjp_bwd_retval", _DERIVED)
+        _refuse(self, "vjp_bwd_retval", _DERIVED)
 
     @boundary
     def vjp_bwd_retval_logs(self, res: Any, ct: Any, /) -> tuple[tuple[Any, ...], dict[str, Any] | None]:
         """The backward pass with a dict of values to log: `(cotangents, logs)`."""
-        self._no("vjp_bwd_retval_logs", _DERIVED)
+        _refuse(self, "vjp_bwd_retval_logs", _DERIVED)
 
     @boundary
     def vjp_bwd(self, res: Any, ct: Any, /, *accums: Any, **kwargs: Any) -> dict[str, Any] | None:
@@ -251,27 +246,27 @@ class HiPrim:
 
         Structured residuals come between `res` and `ct`. The result is None, or a dict of values to log.
         """
-        self._no("vjp_bwd", _DERIVED)
+        _refuse(self, "vjp_bwd", _DERIVED)
 
     @boundary
     def jvp(self, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         """The result and its tangent, linear in `tangents`, of which those that vanish are symbolic zeros."""
-        self._no("jvp", _DERIVED)
+        _refuse(self, "jvp", _DERIVED)
 
     @boundary
     def lin(self, nzs_in: Any, /, *primals: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The first half of `jvp`: `(out, residuals)`, and a third, `nzs_out`; see `linearized`."""
-        self._no("lin", _DERIVED)
+        _refuse(self, "lin", _DERIVED)
 
     @boundary
     def linearized(self, residuals: Any, /, *tangents: Any, **kwargs: Any) -> Any:
         """The second half of `jvp`: the tangent of the result, from the residuals of `lin`."""
-        self._no("linearized", _DERIVED)
+        _refuse(self, "linearized", _DERIVED)
 
     @boundary
     def transpose(self, ct: Any, /, *accums_or_values: Any, **kwargs: Any) -> None:
         """The transpose with respect to the arguments for which there is an accumulator in place of a value."""
-        self._no("transpose", _DERIVED)
+        _refuse(self, "transpose", _DERIVED)
 
     @boundary
     def batch(self, axis_data: AxisData, args: tuple[Any, ...], dims: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -279,12 +274,12 @@ class HiPrim:
 
         Usually the result of an instance for the larger types.
         """
-        self._no("batch", "vmap follows expand without it")
+        _refuse(self, "batch", "vmap follows expand without it")
 
     @boundary
     def batch_dim_rule(self, axis_data: AxisData, dims: tuple[Any, ...], /) -> Any:
         """The batch axes of the results, from those of the arguments."""
-        self._no("batch_dim_rule", "the batch axis is the first one without it")
+        _refuse(self, "batch_dim_rule", "the batch axis is the first one without it")
 
     @boundary
     def dce(self, used_outs: Any, *live_ins: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
@@ -294,7 +289,7 @@ class HiPrim:
         `used_ins`, and computes those of the results flagged in `kept_outs`, in order. `live_ins`, which
         `VJPHiPrimitive` leaves out, flags the arguments.
         """
-        self._no("dce", "it is kept whole without it")
+        _refuse(self, "dce", "it is kept whole without it")
 
     @boundary
     def remat(self, trace: RematTrace, /, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -304,13 +299,56 @@ class HiPrim:
         differentiated. `trace.policy` is the policy of the checkpoint. In a `VJPHiPrimitive`, `remat(policy, *args)`
         returns `(out, rem)`, and `rem(*args)` is called.
         """
-        self._no("remat", "it runs again without it")
-
-    def _no(self, rule: str, why: str) -> NoReturn:
-        raise RuleNotDefinedError(f"{type(self).__name__} defines no {rule}: {why}")
+        _refuse(self, "remat", "it runs again without it")
 
 
 _DERIVED = "transform the instance, as in pullback.jvp(instance, ...), which derives it from the other rules"
+
+
+def _refuse(instance: HiPrim, rule: str, why: str) -> NoReturn:
+    """Refuse the call of a rule that a class does not define."""
+    raise RuleNotDefinedError(f"{type(instance).__name__} defines no {rule}: {why}")
+
+
+# --- calls ---
+
+
+def _bind(
+    instance: HiPrim, made: _OfInstance, leaves: Sequence[Any], declared: Declared, refs: Sequence[Ref]
+) -> Sequence[Any]:
+    """The leaves of the result under a transformation of some argument, which finds the rules."""
+    rules = made.rules
+    # a bwd rule runs long after the call; other rules look up the location when they need it
+    call: CustomCall = ClassCall(instance, declared, rules, call_site() if rules.reverse == "vjp" else None)
+    if refs or not made.self_contained:
+        tracers = made.search.tracers(instance, [*made.held, *refs], {})
+        if tracers:
+            return custom_call_p.bind(*tracers, *leaves, call=closing_over(call, tracers))
+    return custom_call_p.bind(*leaves, call=call)
+
+
+def _without_rules(instance: HiPrim, made: _OfInstance, trace: Trace, args: Sequence[Any]) -> Any:
+    """The result where no argument is traced; what the methods capture may be."""
+    if made.self_contained and trace.transparent and not context.axis_sizes:
+        try:
+            return call_with(evaluator, instance.expand, *args)
+        except UnexpectedTracerError:
+            pass  # it reads a traced value from a global
+    return instance.expand(*args)
+
+
+def _bound(instance: HiPrim, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments of a call, with those by keyword in their places."""
+    sig = signature(instance.expand)
+    if sig is None:
+        raise TypeError(f"{instance}: expand takes no keyword arguments")
+    try:
+        bound = sig.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{instance}: {error}") from None
+    if bound.kwargs:
+        raise TypeError(f"{instance}: the argument {next(iter(bound.kwargs))!r} is keyword-only in expand")
+    return bound.args
 
 
 # by what equal instances have in common
@@ -327,13 +365,4 @@ class VJPHiPrimitive(HiPrim):
     True
     """
 
-    _older_conventions = True
-
-    def _declare(self) -> Declared:
-        declared = super()._declare()
-        if self._rules.defined >= {"vjp_bwd", "vjp_bwd_retval"}:
-            raise TypeError(
-                f"{type(self).__name__} defines vjp_bwd and vjp_bwd_retval: VJPHiPrimitive takes one of them (HiPrim "
-                "takes vjp_bwd)"
-            )
-        return declared
+    _hiprim_older = True

@@ -339,3 +339,57 @@ def test_two_backward_rules():
 def test_a_rule_of_the_base_class_says_what_to_do():
     with raises(RuleNotDefinedError, "P defines no jvp: transform the instance"):
         of().jvp((1.0,), (1.0,))
+
+
+def test_a_rule_that_asks_for_itself():
+    def vjp_fwd(self, nzs_in, x):
+        return pb.vjp(self, x)
+
+    def jvp_rule(self, primals, tangents):
+        return jvp(self, primals, tangents)
+
+    f = of(vjp_fwd=vjp_fwd, vjp_bwd_retval=lambda self, pull, ct: pull(ct))
+    with raises(RuleError, "the rule vjp_fwd (defined at", "of P transforms the primitive whose rule it is"):
+        grad(f)(1.0)
+    with raises(RuleError, "the rule jvp_rule (defined at", "of P transforms the primitive whose rule it is"):
+        jvp(of(jvp=jvp_rule), (1.0,), (1.0,))
+
+
+def test_a_transpose_rule_adds_to_accumulators():
+    with raises(RuleError, "the rule transpose, <lambda>", "must add the cotangents to the accumulators", "length 1"):
+        grad(of(transpose=lambda self, ct, x: (ct,)))(1.0)
+
+
+def test_arguments_that_are_keyword_only():
+    f = of(expand=lambda self, x, *, scale=1.0: x * scale)
+    assert f(2.0) == 2.0
+    with raises(TypeError, "P: the argument 'scale' is keyword-only in expand"):
+        f(2.0, scale=3.0)
+
+
+def test_names_that_authors_may_use():
+    class Busy(HiPrim):
+        """Attributes with the names that one would expect such a class to need for itself."""
+
+        _rules = _declared = _key = _search = identity = "mine"
+
+        def __init__(self):
+            self.in_avals, self.out_aval = (F,), F
+            self.params = {"_held": 2.0, "_methods": 1.0}
+            super().__init__()
+
+        def _bind(self):
+            return self._held
+
+        def expand(self, x):
+            return self._bind() * self._methods * x
+
+        def vjp_fwd(self, nzs_in, x):
+            assert self._rules == self.identity == "mine"
+            return self(x), None
+
+        def vjp_bwd_retval(self, res, ct):
+            return (self._bind() * ct,)
+
+    assert grad(Busy())(1.0) == jit(vmap(grad(Busy())))(pnp.ones(1))[0] == 2.0
+    assert Busy() == Busy()

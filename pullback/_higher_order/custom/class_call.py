@@ -116,6 +116,10 @@ class ClassCall(ClassWithRemat):
     def __str__(self) -> str:
         return str(self.decorated)
 
+    @property
+    def identity(self) -> Any:
+        return self.decorated.__hiprim__().identity
+
     # --- types and names ---
 
     @property
@@ -385,7 +389,8 @@ class ClassCall(ClassWithRemat):
         if found is None:
             return None
         smaller, operands, results = found
-        return ClassCall(smaller, smaller._declared, smaller._rules, self.site), operands, results
+        made = smaller.__hiprim__()
+        return ClassCall(smaller, made.declared, made.rules, self.site), operands, results
 
     # --- vmap ---
 
@@ -430,6 +435,19 @@ def _of_interest(static: Saved, cts: Sequence[Any]) -> Sequence[Any] | None:
         return cts
     cts = [ct if nz else Zero(ct.aval) for ct, nz in zip(cts, static.nonzero, strict=True)]
     return None if all(type(ct) is Zero for ct in cts) else cts
+
+
+def recursion_message(error: RecursionError, instance: AnyValue) -> str | None:
+    """The message about a rule of a class that asks for itself, if that is the cause of the error."""
+    forms = [form for rules_of, form in getattr(error, "rules", ()) if type(rules_of) is type(instance)]
+    name = next((name for name, form in _FORMS.items() if forms and form == forms[0]), None)
+    if name is None or len(forms) < 2:
+        return None
+    return (
+        f"the rule {describe_function(getattr(instance, name))} of {instance} transforms the primitive whose rule it "
+        "is, and so asks for itself without end. Transform in the rule what the primitive is made of, such as "
+        "self.expand, or write the result out."
+    )
 
 
 def _parts(label: Callable[[], str], result: AnyValue, expected: str, most: int) -> Sequence[Any]:

@@ -20,7 +20,7 @@ def reduced(call: Any, used: Sequence[bool]) -> tuple[Any, list[bool], list[bool
     instance, declared, label = call.decorated, call.declared, call.rule_label("dce")
     args = [declared.out_tree.unflatten(used)]
     form = "used_outs"
-    if not instance._older_conventions:
+    if not instance._hiprim_older:
         args.append(declared.in_tree.unflatten([True] * len(declared.in_avals)))
         form = "used_outs, live_ins"
     result = call.ask(label, instance.dce, form, args)
@@ -29,7 +29,7 @@ def reduced(call: Any, used: Sequence[bool]) -> tuple[Any, list[bool], list[bool
     used_ins, kept_outs, smaller = result
     if smaller is instance:
         return None
-    if not hasattr(smaller, "_declare"):
+    if not hasattr(smaller, "__hiprim__"):
         raise RuleError(
             f"{label()} must return an instance of a primitive class as its third result, got "
             f"{described_result(smaller)}, though some results are used"
@@ -37,7 +37,7 @@ def reduced(call: Any, used: Sequence[bool]) -> tuple[Any, list[bool], list[bool
     ins, outs = flags_of(label, used_ins, declared.in_tree), flags_of(label, kept_outs, declared.out_tree)
     if any(u and not k for u, k in zip(used, outs, strict=True)):
         raise RuleError(f"{label()} returned kept_outs={kept_outs!r}, which leaves out a result that is used")
-    new = smaller._declared or smaller._declare()
+    new = smaller.__hiprim__().declared
     for what, flags, avals, got in (
         ("arguments", ins, declared.in_avals, new.in_avals),
         ("results", outs, declared.out_avals, new.out_avals),

@@ -42,7 +42,7 @@ class ClassWithRemat(RuledCall):
 
     def _first(self, policy: AnyValue, primals: Sequence[Any], active: Sequence[bool]):
         label = self.rule_label("remat")
-        older = self.decorated._older_conventions
+        older = self.decorated._hiprim_older
         lead, form = (policy, "policy, *args") if older else (RematTrace(policy), "trace, *args")
         result = self.ask(label, self.decorated.remat, form, (lead, *self.arguments(primals)))
         if not isinstance(result, (tuple, list)) or len(result) != (2 if older else 3) or not callable(result[-1]):

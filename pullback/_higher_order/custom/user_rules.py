@@ -328,7 +328,7 @@ def recursion_message(error: RecursionError, decorated: AnyValue) -> str | None:
     kinds = [
         _KINDS[form]
         for rules_of, form in getattr(error, "rules", ())
-        if form in _KINDS and rules_of.identity is decorated.identity
+        if form in _KINDS and getattr(rules_of, "identity", None) is decorated.identity
     ]
     if len(kinds) < 2:
         return None
