@@ -18,6 +18,7 @@ from pullback._core.primitive import missing_rule_message
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._xla.engine import carrier, is_stand_in, is_widened
+from pullback._xla.outlining import Part, parts, repeated_calls
 
 _ELEMENTS = {
     np.dtype(bool): "i1",
@@ -97,6 +98,10 @@ def _scalar_text(x: AnyValue, dtype: np.dtype) -> str:
     return "0x" + np.asarray(x, dtype).tobytes()[::-1].hex().upper()
 
 
+# XLA inlines calls, unless it is told not to
+_APART = ', mhlo.frontend_attributes = {inlineable = "false"}'
+
+
 class Value:
     """An SSA value: its name and its type."""
 
@@ -117,6 +122,8 @@ class Module:
         # the Python functions it calls, and whether a call has side effects, so that calls must keep their order
         self.callbacks: list[Callable[..., Any]] = []
         self.ordered = False
+        # the identities of jaxprs that are functions of their own in the compiled program
+        self.repeated: set[int] = set()
 
     def text(self) -> str:
         return "module @pullback {\n" + "\n".join(self.functions) + "\n}\n"
@@ -260,14 +267,14 @@ class Block:
         label = f"^bb0({head}):\n" if args else ""
         return "{\n" + label + "\n".join(block.lines) + f'\n"stablehlo.return"({names}) : ({types}) -> ()\n}}'
 
-    def call(self, jaxpr: Jaxpr, operands: Sequence[Value], name: str) -> list[Value]:
-        """A call of the function computing the jaxpr."""
-        callee = self.module.function(jaxpr, name)
+    def call(self, jaxpr: Jaxpr, operands: Sequence[Value], name: str, apart: bool = False) -> list[Value]:
+        """A call of the function computing the jaxpr. XLA keeps it a call if it is `apart`, or repeated and large."""
+        attributes = f"callee = @{self.module.function(jaxpr, name)}"
+        if apart or id(jaxpr) in self.module.repeated:
+            attributes += _APART
         if self.order is None:
-            return self.op("func.call", operands, list(jaxpr.out_avals), f"callee = @{callee}")
-        *outs, self.order = self.op(
-            "func.call", [*operands, self.order], [*jaxpr.out_avals, _ORDER], f"callee = @{callee}"
-        )
+            return self.op("func.call", operands, list(jaxpr.out_avals), attributes)
+        *outs, self.order = self.op("func.call", [*operands, self.order], [*jaxpr.out_avals, _ORDER], attributes)
         return outs
 
     def loop(
@@ -340,7 +347,11 @@ def _literal(ctx: Block, literal: Any) -> Value:
 def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
     """Emit the equations of a jaxpr whose inputs (constants first) are `args`; returns its outputs."""
     env: dict[Var, Value] = dict(zip((*jaxpr.constvars, *jaxpr.invars), args, strict=True))
-    for eqn in jaxpr.eqns:
+    for eqn in parts(jaxpr):
+        if type(eqn) is Part:
+            outs = ctx.call(eqn.jaxpr, [env[v] for v in eqn.invars], "part", apart=True)
+            env.update(zip(eqn.outvars, outs, strict=True))
+            continue
         operands = [env[v] if type(v) is Var else _literal(ctx, v) for v in eqn.invars]
         primitive = eqn.primitive
         if primitive.lower is None:
@@ -363,6 +374,7 @@ def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:
     module = Module()
     module.names["main"] = 1
     module.ordered = jaxpr.effectful
+    module.repeated = repeated_calls(jaxpr)
     block = Block(module)
     if module.ordered:
         block.order = block.constant(0, _ORDER)
