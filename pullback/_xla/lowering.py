@@ -348,7 +348,7 @@ def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
     """Emit the equations of a jaxpr whose inputs (constants first) are `args`; returns its outputs."""
     env: dict[Var, Value] = dict(zip((*jaxpr.constvars, *jaxpr.invars), args, strict=True))
     for eqn in parts(jaxpr):
-        if type(eqn) is Part:
+        if isinstance(eqn, Part):
             outs = ctx.call(eqn.jaxpr, [env[v] for v in eqn.invars], "part", apart=True)
             env.update(zip(eqn.outvars, outs, strict=True))
             continue

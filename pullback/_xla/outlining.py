@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from pullback._core.jaxpr import Equation, Jaxpr, Var
+from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
 from pullback._core.typing import AnyValue
 
 # parts of fewer equations are not worth a call; shorter ones that repeat are taken several at a time
@@ -125,7 +125,7 @@ def _kind(eqn: Equation) -> Hashable:
         kind = (
             eqn.primitive,
             params,
-            tuple([v.aval if type(v) is Var else (v.aval, v.value.tobytes()) for v in eqn.invars]),
+            tuple([(v.aval, v.value.tobytes()) if isinstance(v, Literal) else v.aval for v in eqn.invars]),
         )
         hash(kind)
     except (TypeError, AttributeError):
