@@ -27,6 +27,7 @@ from pullback._core.errors import RuleNotDefinedError, boundary, described
 from pullback._core.own_attributes import OF_ARRAYS, declare_attributes, declare_operators
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer, context, is_linear
+from pullback._core.tree import tree_flatten
 from pullback._core.types import NotAnArrayError, OwnType, ShapedArray, ShapeDtypeStruct, TypeOfValue, matches, no_array
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import zero_of
@@ -148,6 +149,7 @@ class _TypeOfValue(TypeOfValue):
         ty = self.typeof(instance)
         if type(ty) not in _checked:
             _check_type(ty, type(instance))
+            _check_leaf(instance)
             if not _checked:
                 declare_operators()
             _checked.add(type(ty))
@@ -171,6 +173,15 @@ class _TypeOfValue(TypeOfValue):
 
 
 _checked: set[type] = set()
+
+
+def _check_leaf(value: AnyValue) -> None:
+    leaves, _ = tree_flatten(value)
+    if len(leaves) != 1 or leaves[0] is not value:
+        raise ValueError(
+            f"{type(value).__name__} is registered as a pytree too: a value of a type of one's own is one leaf. "
+            "Register the class as one or the other."
+        )
 
 
 def _check_type(ty: AnyValue, cls: type) -> None:

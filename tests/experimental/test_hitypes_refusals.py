@@ -87,6 +87,15 @@ def test_the_type_of_a_value_is_a_hitype():
         pb.typeof(cls(ONES))
 
 
+def test_a_class_is_a_pytree_or_has_a_type():
+    cls = dataclasses.make_dataclass("Tree", ["x"])
+    pb.tree_util.register_dataclass(cls, ["x"], [])
+    kind = dataclasses.dataclass(frozen=True)(type("TreeType", (HiType,), {}))
+    register_hitype(cls, lambda value: kind())
+    with pytest.raises(ValueError, match="Tree is registered as a pytree too"):
+        pb.typeof(cls(ONES))
+
+
 @pytest.mark.parametrize("base", [HiType, type("Unhashable", (HiType,), {"__hash__": None})])
 def test_types_are_compared_and_hashed(base):
     cls = type("Box", (Box,), {})
