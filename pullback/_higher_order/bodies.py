@@ -10,6 +10,8 @@ import numpy as np
 
 from pullback._core import counters, dtypes
 from pullback._core.array import Array, is_array_like, lift
+from pullback._core.cells import cells_of, read_cell
+from pullback._core.discharge import accesses, discharged
 from pullback._core.errors import ConcretizationTypeError, describe_function, described
 from pullback._core.flat_function import FlatFunction
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr, Var
@@ -30,11 +32,31 @@ class Body(NamedTuple):
     out_tree: PyTreeDef
 
 
-def trace_body(function: str, fun: Callable, in_tree: PyTreeDef, avals: Sequence[ShapedArray], part: str) -> Body:
-    """Trace a function of pytrees for a control-flow primitive."""
+def trace_body(
+    function: str,
+    fun: Callable,
+    in_tree: PyTreeDef,
+    avals: Sequence[ShapedArray],
+    part: str,
+    may_write: bool = True,
+) -> Body:
+    """Trace a function of pytrees for a control-flow primitive.
+
+    If it may not write to references, what those hold that it reads is captured.
+    """
     flat = FlatFunction(function, fun, in_tree)
     counters.count("traces")
     jaxpr, consts = stage_open(flat, avals, f"{part} of {function}, {describe_function(fun)},")
+    if not may_write and cells_of(jaxpr):
+        read, written = accesses([jaxpr])
+        for cell in written:
+            raise ValueError(
+                f"{function}: {part} ({describe_function(fun)}) writes to {cell.described()}, but it is called as "
+                "often as the algorithm needs, and must depend on its arguments alone. Return the value."
+            )
+        reading, n = discharged(jaxpr, read, []), len(jaxpr.invars)
+        jaxpr = Jaxpr([], [*reading.invars[n:], *reading.invars[:n]], reading.eqns, reading.outvars)
+        consts = [*map(read_cell, read), *consts]
     return Body(jaxpr, consts, flat.out_tree)
 
 

@@ -287,9 +287,51 @@ def test_a_body_that_raises_leaves_references_as_they_were(run):
     np.testing.assert_array_equal(ref[...], [0, 0, 0])
 
 
-def test_functions_that_must_depend_on_their_arguments_alone():
+def test_functions_of_solvers_read():
+    """An algorithm calls them as often as it needs: what they read is captured, and they must not write."""
+
+    def find(f, x):
+        return lax.fori_loop(0, 50, lambda i, y: y - 0.5 * f(y), x)
+
+    def root(a):
+        ref = pb.new_ref(a)
+        ref[...] *= 2.0
+        return lax.custom_root(lambda x: x - ref[...] ** 2, 0.0, find, lambda g, y: y / g(1.0))
+
+    def growth(a):
+        ref = pb.new_ref(a)
+        return odeint(lambda y, t: y * ref[...], 1.0, pnp.array([0.0, 1.0]))[1]
+
+    def solution(a):
+        ref = pb.new_ref(a)
+        return lax.custom_linear_solve(lambda x: ref[...] * x, 3.0, lambda f, b: b / f(1.0), symmetric=True)
+
+    for f, value, slope in ((root, 9.0, 12.0), (growth, np.exp(1.5), np.exp(1.5)), (solution, 2.0, -4 / 3)):
+        for run in (f, pb.jit(f)):
+            np.testing.assert_allclose(run(1.5), value, rtol=1e-4)
+            np.testing.assert_allclose(pb.grad(run)(1.5), slope, rtol=1e-4)
+    outside = pb.new_ref(4.0)
+
+    @pb.jit
+    def product(b):
+        return lax.custom_linear_solve(lambda x: outside[...] * x, b, lambda f, b: b / f(1.0))
+
+    assert product(2.0) == 0.5
+    outside[...] = 8.0
+    assert product(2.0) == 0.25
+
+
+def test_functions_of_solvers_do_not_write():
     ref = pb.new_ref(2.0)
-    with pytest.raises(NotImplementedError, match=r"odeint accesses the Ref.*Read the Ref before"):
-        odeint(lambda y, t: y * ref[...], 1.0, pnp.array([0.0, 1.0]))
+
+    def counting(x, *_):
+        ref[...] += 1.0
+        return x
+
+    with pytest.raises(ValueError, match=r"odeint: func .*writes to the Ref of type .* made at"):
+        odeint(counting, 1.0, pnp.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match=r"custom_linear_solve: matvec .*writes to the Ref"):
+        lax.custom_linear_solve(counting, 1.0, lambda f, b: b)
     with pytest.raises(NotImplementedError, match=r"reduce accesses the Ref.*Read the Ref before"):
         lax.reduce(pnp.ones(3), 0.0, lambda a, b: a + b * ref[...], (0,))
+    assert ref[...] == 2

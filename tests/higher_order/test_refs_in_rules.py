@@ -448,6 +448,23 @@ def test_custom_gradient():
     assert ref[...] == 2
 
 
+def test_rules_for_vmap_read_and_keep_what_is_the_same_for_all():
+    scale = pb.new_ref(2.0)
+
+    @pb.custom_batching.custom_vmap
+    def f(x):
+        return x * scale[...]
+
+    @f.def_vmap
+    def rule(size, batched, x):
+        return 10 * x * scale[...], batched[0]
+
+    xs = pnp.arange(3.0)
+    for run in (pb.vmap(f), pb.jit(pb.vmap(f)), pb.vmap(pb.jit(f)), pb.vmap(pb.checkpoint(f))):
+        np.testing.assert_array_equal(run(xs), 20 * xs)
+    assert pb.jit(f)(1.0) == 2
+
+
 class Stash(HiPrim):
     """The identity of its second argument; the first gets the gradient."""
 

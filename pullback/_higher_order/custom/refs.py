@@ -28,9 +28,9 @@ def with_contents(call: CustomCall, jaxpr: Jaxpr) -> tuple[DerivedCall, Jaxpr, l
     m = len(jaxpr.invars)
     moved = Jaxpr([], [*plain.invars[m:], *plain.invars[:m]], plain.eqns, plain.outvars)
 
-    if call.fwd is None and call.jvp is None and (call.vmap or call.transpose or call.remat):
+    if call.fwd is None and call.jvp is None and (call.transpose or call.remat):
         raise NotImplementedError(
-            f"{call.label} accesses {cells[0].described()}, which a function with rules for vmap, transposition or "
+            f"{call.label} accesses {cells[0].described()}, which a function with rules for transposition or "
             "checkpoint alone cannot where it is traced. Read the Ref before, ref[...], and pass that."
         )
 
@@ -60,6 +60,12 @@ def with_contents(call: CustomCall, jaxpr: Jaxpr) -> tuple[DerivedCall, Jaxpr, l
         (outs, residuals, static), contents = run(primals[:n], call.fwd, primals[n:], active and active[n:])
         return [*outs, *contents], residuals, static
 
+    def vmap(size, batched, operands):
+        if any(batched[:n]):
+            return None  # the rule covers arguments only
+        (outs, marks), contents = run(operands[:n], call.vmap, size, batched[n:], operands[n:])
+        return [*outs, *contents], [*marks, *[False] * k]
+
     def bwd(static, residuals, cts):
         return [None] * n + list(call.bwd(static, residuals, cts[: len(cts) - k]))
 
@@ -69,7 +75,7 @@ def with_contents(call: CustomCall, jaxpr: Jaxpr) -> tuple[DerivedCall, Jaxpr, l
         jvp=jvp if call.jvp else None,
         fwd=fwd if call.fwd else None,
         bwd=bwd if call.bwd else None,
-        vmap=None,
+        vmap=vmap if call.vmap else None,
         linearize=None,
         transpose=None,
         batch=None,

@@ -121,7 +121,7 @@ def _traced_with(
         return func(tree_unflatten(tree, xs[n + 1 :]), xs[n], *tree_unflatten(args_tree, xs[:n]))
 
     every = [*(x.aval for x in args), *avals]
-    body = trace_body("odeint", rate, treedef_tuple((tree_structure(0),) * len(every)), every, "func")
+    body = trace_body("odeint", rate, treedef_tuple((tree_structure(0),) * len(every)), every, "func", may_write=False)
     return Body(interned(body.jaxpr), [*body.consts, *args], body.out_tree)
 
 

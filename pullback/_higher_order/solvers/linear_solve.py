@@ -97,7 +97,7 @@ def solve_as(
     avals = [x.aval for x in leaves]
     args_tree = treedef_tuple((tree,))
     with for_transposition():
-        product = trace_body(name, matvec, args_tree, avals, "matvec")
+        product = trace_body(name, matvec, args_tree, avals, "matvec", may_write=False)
     _check(name, "matvec", matvec, tree, avals, product.out_tree, product.jaxpr.out_avals)
     bodies: list[Body | None] = [product, None, None, None]
     back = transpose_solve
@@ -132,7 +132,7 @@ def solve_as(
             return xs, aux
 
         with for_transposition():
-            return trace_body(name, run, args_tree, avals, part)
+            return trace_body(name, run, args_tree, avals, part, may_write=False)
 
     bodies[2] = solving = traced(solvers[0], solve, product)
     if symmetric:

@@ -97,7 +97,7 @@ def root_as(
         check_same_structure(name, what, tree, got_tree, "")
         check_same_types(name, what, tree, avals, got, f"Convert with .astype() in {part}, or convert {words.guess}.")
 
-    residual = trace_body(name, f, args_tree, avals, "f")
+    residual = trace_body(name, f, args_tree, avals, "f", may_write=False)
     check("f", f, residual.out_tree, residual.jaxpr.out_avals)
 
     def flat(*xs):
@@ -129,14 +129,14 @@ def root_as(
 
         return solve_as(name, (words.tangent_solve,) * 2, matvec, y, tangent_solve, _transposed(name, tangent_solve))
 
-    finder = trace_body(name, find, args_tree, avals, words.solve)
+    finder = trace_body(name, find, args_tree, avals, words.solve, may_write=False)
     tangent: Body | None = None
     # if f captures no traced value, no derivative can be requested
     moving = any(isinstance(c, Tracer) for c in residual.consts)
     if moving and all(aval.to_tangent_aval().dtype == aval.dtype for aval in avals):
         with for_transposition():
             tangent = trace_body(
-                name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals], words.tangent_solve
+                name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals], words.tangent_solve, may_write=False
             )
     jaxprs, consts = share_constants([residual, finder, tangent])
     outs = root_p.bind(*consts, *leaves, f=jaxprs[0], solve=jaxprs[1], tangent=jaxprs[2], num_consts=len(consts))
