@@ -114,7 +114,7 @@ def in_place(*operands: AnyValue) -> bool:
 
 
 def _now() -> bool:
-    return context.trace.transparent and not (nans_were_debugged[0] and config.debug_nans)
+    return context.trace.transparent and not (nans_were_debugged[0] and config.debugging)
 
 
 __all__ = ["Scattered", "ScatteredForm", "added", "adding", "in_place"]
