@@ -393,3 +393,12 @@ def test_names_that_authors_may_use():
 
     assert grad(Busy())(1.0) == jit(vmap(grad(Busy())))(pnp.ones(1))[0] == 2.0
     assert Busy() == Busy()
+
+
+def test_forward_mode_from_a_backward_rule_that_is_not_linear():
+    f = of(vjp_fwd=one, vjp_bwd_retval=lambda self, res, ct: (pnp.clip(ct, -1.0, 1.0),))
+    assert grad(lambda x: 5.0 * f(x))(1.0) == 1.0
+    with raises(RuleNotDefinedError, "'min' has no transpose rule") as info:
+        jvp(f, (1.0,), (1.0,))
+    assert "the primitive P" in info.value.__notes__[-1]
+    assert "must be linear in the cotangent. Or define a jvp rule." in info.value.__notes__[-1]

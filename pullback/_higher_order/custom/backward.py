@@ -141,8 +141,8 @@ def _apply(*operands, call, static: Static, where, out_avals) -> list[Any]:
         touts = pull(linear, chosen(tangents, backward.aux))
     except (RuleNotDefinedError, TypeError) as error:
         error.add_note(
-            f"The bwd rule of {call.label} cannot be transposed, as jvp='transpose' asks: it must be linear "
-            "in the cotangent."
+            f"The bwd rule of {call.label} cannot be transposed, as jvp='transpose' asks, or forward mode of a class "
+            "without a rule for it: it must be linear in the cotangent. Or define a jvp rule."
         )
         raise
     results = [zeros_like_aval(aval) for aval in out_avals]
