@@ -118,7 +118,7 @@ def test_every_entry_says_what_to_do():
         (pnp, "int2", "pullback.numpy has no 'int2': refused: the engine has no arrays of them"),
         (pb, "smap", "pullback has no 'smap': refused: there is one device"),
         (lax, "psend", "pullback.lax has no 'psend': refused: there is one device"),
-        (lax, "rng_uniform", "pullback.lax has no 'rng_uniform': use pullback.random"),
+        (lax, "rng_uniform", "pullback.lax has no 'rng_uniform': use random.uniform"),
         (lax, "eq_to_p", "pullback.lax has no 'eq_to_p': refused: no operation here"),
         (pnp, "arrange", "pullback.numpy has no 'arrange': did you mean arange"),
         (pb, "gard", "pullback has no 'gard': did you mean grad"),

@@ -18,6 +18,7 @@ _HERE = {
     "_ops.eigh": "eigh_p",
     "_ops.hessenberg": "hessenberg_p tridiagonal_p",
     "_ops.lu": "lu_p lu_pivots_to_permutation_p",
+    "_ops.philox": "rng_bit_generator_p",
     "_ops.qr": "householder_product_p qr_p",
     "_ops.random_bits": "random_bits_p random_fold_in_p random_seed_p random_split_p threefry2x32_p",
     "_ops.schur": "schur_p",
@@ -34,7 +35,7 @@ _RENAMED = {
 # primitives of JAX's that are functions of other primitives here, or that nothing here needs
 ABSENT = frozenset(
     "call_p cholesky_update_p closed_call_p custom_jvp_call_p custom_lin_p custom_vjp_call_p dce_sink_p device_put_p "
-    "empty2_p eq_to_p get_p le_to_p lt_to_p ormqr_p ragged_all_to_all_p remat_opt_p rng_bit_generator_p "
+    "empty2_p eq_to_p get_p le_to_p lt_to_p ormqr_p ragged_all_to_all_p remat_opt_p "
     "rng_uniform_p select_and_gather_add_p select_and_scatter_add_p select_and_scatter_p sharding_constraint_p "
     "swap_p symmetric_product_p".split()
 )

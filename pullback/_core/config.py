@@ -37,8 +37,9 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "compilation_cache_max_size": range(2**63),
     "persistent_cache_min_compile_time_secs": float,
     "persistent_cache_min_entry_size_bytes": range(2**63),
-    # there is one generator, and one platform
-    "default_prng_impl": ("threefry2x32",),
+    # the generator of keys that name none
+    "default_prng_impl": ("threefry2x32", "rbg", "unsafe_rbg"),
+    # there is one platform
     "platforms": (None, "cpu"),
     "platform_name": (None, "cpu"),
     "num_cpu_devices": (1, -1),
@@ -159,6 +160,7 @@ _TRACING = (
     "numpy_rank_promotion",
     "numpy_dtype_promotion",
     "default_matmul_precision",
+    "default_prng_impl",
     *_STATES,
 )
 TracingState.names = _TRACING

@@ -33,7 +33,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (
             "debug_key_reuse enable_custom_prng legacy_prng_key",
-            "refused: there is one generator of random bits, threefry2x32",
+            "refused: the generators are threefry2x32, rbg and unsafe_rbg, and each key may be used again",
         ),
         ("allow_f16_reductions", "refused: sums of half precision are always accumulated in float32"),
         ("export live_arrays", PLANNED),
@@ -52,11 +52,11 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.lax": (
         (
-            "dce_sink_p device_put_p eq_to_p le_to_p lt_to_p rng_bit_generator_p rng_uniform_p select_and_gather_add_p "
+            "dce_sink_p device_put_p eq_to_p le_to_p lt_to_p rng_uniform_p select_and_gather_add_p "
             "select_and_scatter_add_p select_and_scatter_p sharding_constraint_p",
             "refused: no operation here is what it is in JAX",
         ),
-        ("RandomAlgorithm rng_bit_generator rng_uniform", "use pullback.random"),
+        ("rng_uniform", "use random.uniform, which is a function of a key"),
         ("pcast precv psend ragged_all_to_all ragged_all_to_all_p", DEVICES),
     ),
     "pullback.lax.linalg": (

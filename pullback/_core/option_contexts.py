@@ -192,7 +192,7 @@ def transfer_guard_device_to_host(new_val: str | None = None) -> Any:
 
 
 def default_prng_impl(new_val: str = "threefry2x32") -> Any:
-    """Context manager: the generator of random bits, of which there is one, "threefry2x32".
+    """Context manager: the generator of keys that name none, "threefry2x32", "rbg" or "unsafe_rbg".
 
     ValueError, at its entry, for others.
 

@@ -56,6 +56,9 @@ def _mulhi_kernel(x, y):
     dtype = x.dtype
     half = dtype.itemsize * 4
     x, y = np.broadcast_arrays(x, y)
+    if dtype.itemsize < 8:
+        wide = np.dtype(f"{dtype.kind}8")
+        return (x.astype(wide) * y.astype(wide) >> wide.type(2 * half)).astype(dtype)
     u, v = _unsigned(np.ascontiguousarray(x)), _unsigned(np.ascontiguousarray(y))
     kind = u.dtype.type
     product = _upper_product(u, v, half, kind(2**half - 1), lambda z: z >> kind(half))
@@ -65,8 +68,18 @@ def _mulhi_kernel(x, y):
     return product.view(dtype).reshape(x.shape)
 
 
+def _mulhi_lower(ctx, x, y):
+    dtype = x.aval.dtype
+    if dtype.itemsize == 8:
+        return _mulhi_by_halves(ctx, x, y)
+    wide = np.dtype(f"{dtype.kind}8")
+    product = ctx.op("stablehlo.multiply", [ctx.convert(v, wide) for v in (x, y)])
+    shift = ctx.full_like(product, dtype.itemsize * 8)
+    return ctx.convert(ctx.op("stablehlo.shift_right_logical", [product, shift]), dtype)
+
+
 @written
-def _mulhi_lower(x, y):
+def _mulhi_by_halves(x, y):
     dtype = x.value.aval.dtype
     half = dtype.itemsize * 4
     product = _upper_product(x, y, half, 2**half - 1, lambda z: z.op("stablehlo.shift_right_logical", half))

@@ -14,11 +14,11 @@ from pullback._core.errors import boundary
 from pullback._core.typing import Axis, ShapeLike
 from pullback._ops.cumulative import cumsum
 from pullback._ops.elementwise import log
-from pullback._ops.random_bits import threefry_random_bits
 from pullback._ops.shape import convert_element_type, expand_dims, move_axis, reshape, shape_of, transpose
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import searchsorted, sort_key_val, top_k
 from pullback.random.continuous import standard_gumbel
+from pullback.random.generators import random_bits
 from pullback.random.keys import KeyLike, words_of
 from pullback.random.samplers import number, randint, split_words, unit_uniform
 
@@ -52,7 +52,7 @@ def _shuffled(words: Array, x: Array, axis: int) -> Array:
     rounds = math.ceil(3 * math.log(max(1, x.size)) / math.log(2**32 - 1))
     for _ in range(rounds):
         words, drawn = split_words(words)
-        x = sort_key_val(threefry_random_bits(drawn, 32, x.shape), x, axis)[1]
+        x = sort_key_val(random_bits(drawn, 32, x.shape), x, axis)[1]
     return x
 
 

@@ -17,12 +17,12 @@ from pullback._ops.compare import select
 from pullback._ops.cumulative import cumsum
 from pullback._ops.elementwise import log, log1p, sqrt
 from pullback._ops.gamma import lgamma
-from pullback._ops.random_bits import threefry_split
 from pullback._ops.reduce import reduce_or
 from pullback._ops.rounding import ceil, floor
 from pullback._ops.shape import broadcast_to, convert_element_type, full, move_axis, shape_of
 from pullback._ops.special import clamp
 from pullback._ops.trig import abs as absolute
+from pullback.random.generators import split_keys
 from pullback.random.keys import KeyLike, words_of
 from pullback.random.samplers import (
     float_dtype,
@@ -327,5 +327,5 @@ def multinomial(
         taken = _binomial(words, remaining, ratio, n.dtype)
         return remaining - taken, taken
 
-    taken = scan(step, n, (ratios, threefry_split(words, (ratios.shape[0],))), unroll=unroll)[1]
+    taken = scan(step, n, (ratios, split_keys(words, (ratios.shape[0],))), unroll=unroll)[1]
     return convert_element_type(pnp.moveaxis(taken, 0, -1), dtype)

@@ -23,11 +23,11 @@ from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import log, pow, sqrt
 from pullback._ops.incomplete_gamma import gamma_log_derivative
-from pullback._ops.random_bits import threefry_split
 from pullback._ops.reduce import reduce_or
 from pullback._ops.shape import broadcast_to, full, move_axis
 from pullback._xla.evaluate import eagerly
 from pullback.random.continuous import standard_exponential
+from pullback.random.generators import split_keys
 from pullback.random.samplers import standard_normal, unit_uniform
 
 # --- primitives composed of other operations, traced once for each type ---
@@ -63,7 +63,7 @@ def _any(x: Array) -> Array:
 
 def _parts(keys: Array, n: int) -> list[Array]:
     """`n` new keys from each key."""
-    parts = threefry_split(keys, (n,))
+    parts = split_keys(keys, (n,))
     return [parts[..., i, :] for i in range(n)]
 
 

@@ -16,12 +16,12 @@ from pullback._core.typing import DTypeLike, ShapeLike
 from pullback._ops.elementwise import exp, pow, sqrt
 from pullback._ops.elementwise import max as maximum
 from pullback._ops.identity import stop_gradient
-from pullback._ops.random_bits import threefry_split
 from pullback._ops.reduce import reduce_max
 from pullback._ops.shape import broadcast_to, shape_of
 from pullback._ops.trig import abs as absolute
 from pullback.random.continuous import standard_exponential
 from pullback.random.gamma_sampler import random_gamma
+from pullback.random.generators import split_keys
 from pullback.random.keys import KeyLike, words_of
 from pullback.random.samplers import (
     float_dtype,
@@ -36,7 +36,7 @@ __all__ = ["ball", "beta", "chisquare", "dirichlet", "f", "gamma", "generalized_
 
 
 def _samples(words: Array, a: Array, shape: tuple[int, ...], log_space: bool) -> Array:
-    return random_gamma(threefry_split(words, shape), broadcast_to(a, shape), log_space)
+    return random_gamma(split_keys(words, shape), broadcast_to(a, shape), log_space)
 
 
 @boundary

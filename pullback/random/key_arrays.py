@@ -21,39 +21,45 @@ from pullback._ops.compare import bitwise_not, eq
 from pullback._ops.reduce import reduce_and
 from pullback._ops.shape import reshape, transpose
 from pullback.numpy._indexing.indexing import getitem, iterate
+from pullback.random.generators import GENERATORS, Generator
 
 
 class KeyType(dtypes.ExtendedDType):
-    """The dtype of typed keys. There is one, `key<fry>`, for the only generator."""
+    """The dtype of typed keys, one for each generator: `key<fry>`, `key<rbg>`, `key<urbg>`."""
 
-    __slots__ = ()
+    __slots__ = ("generator", "name", "itemsize")
     type: builtins.type[dtypes.extended] = dtypes.prng_key  # type: ignore[type-abstract]
-    name: str = "key<fry>"
-    itemsize: int = 8
+    generator: Generator
+    name: str
+    itemsize: int
 
-    @staticmethod
-    def struct(shape: tuple[int, ...]) -> Any:
+    def __init__(self, generator: Generator):
+        self.generator = generator
+        self.name = f"key<{generator.tag}>"
+        self.itemsize = 4 * generator.words
+
+    def struct(self, shape: tuple[int, ...]) -> Any:
         """Keys of that shape without data, for functions that are traced."""
-        return typed(ShapeDtypeStruct((*shape, 2), np.uint32))  # type: ignore[arg-type]
+        return typed(ShapeDtypeStruct((*shape, self.generator.words), np.uint32), self)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return self.name
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, KeyType) or other == self.name
+        return other.name == self.name if isinstance(other, KeyType) else other == self.name
 
     def __hash__(self) -> int:
         return hash(self.name)
 
 
-KEY_TYPE = KeyType()
+KEY_TYPES = {name: KeyType(generator) for name, generator in GENERATORS.items()}
 
 
 class PRNGKeyArray(ExtendedArray):
-    """An array of typed keys: a pytree with one child, the words, a uint32 array with a last axis of 2.
+    """An array of typed keys: a pytree with one child, the words, a uint32 array with a last axis of 2 or 4.
 
-    Shape, indexing, iteration and the methods are those of the array of keys, 8 bytes each. `key_data` gives the words.
-    TypeError if it is used as data, IndexError for more indices than axes of keys.
+    Shape, indexing, iteration and the methods are those of the array of keys, 8 or 16 bytes each. `key_data` gives the
+    words. TypeError if it is used as data, IndexError for more indices than axes of keys.
 
     >>> from pullback import random
     >>> keys = random.split(random.key(0), 3)
@@ -61,11 +67,10 @@ class PRNGKeyArray(ExtendedArray):
     ((3,), key<fry>, (2,))
     """
 
-    __slots__ = ("_words", "__weakref__")
+    __slots__ = ("_words", "dtype", "__weakref__")
     __array_priority__ = 1000
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
-    dtype: KeyType = KEY_TYPE
-    itemsize: int = KEY_TYPE.itemsize
+    dtype: KeyType
     _words: Array
 
     def __init__(self, *args: AnyValue, **kwargs: AnyValue):
@@ -87,6 +92,11 @@ class PRNGKeyArray(ExtendedArray):
         return math.prod(self.shape)
 
     @property
+    def itemsize(self) -> int:
+        """The number of bytes of a key."""
+        return self.dtype.itemsize
+
+    @property
     def nbytes(self) -> int:
         """The number of bytes of all keys."""
         return self.size * self.itemsize
@@ -99,30 +109,29 @@ class PRNGKeyArray(ExtendedArray):
     def __iter__(self) -> Iterator[PRNGKeyArray]:
         if not self.shape:
             raise TypeError("iteration over a single key: split it first, as in `for k in random.split(key, n)`")
-        return map(typed, iterate(self._words))
+        return map(self.of_words, iterate(self._words))
 
     def __getitem__(self, index: Index) -> PRNGKeyArray:
         # an ellipsis would include the axis of words
         full = (*index, slice(None)) if isinstance(index, tuple) and any(i is Ellipsis for i in index) else index
         words = self._words if index is Ellipsis else getitem(self._words, full)
-        if words.ndim == 0 or words.shape[-1] != 2:
+        if words.ndim == 0 or words.shape[-1] != self.dtype.generator.words:
             raise IndexError(f"too many indices for an array of keys of shape {self.shape}: {index!r}")
-        return typed(words)
+        return self.of_words(words)
 
     @property
     def words(self) -> Array:
         """The words of the keys, as `key_data` gives them."""
         return self._words
 
-    @staticmethod
-    def of_words(words: Array) -> PRNGKeyArray:
-        """The keys with these words."""
-        return typed(words)
+    def of_words(self, words: Array) -> PRNGKeyArray:
+        """The keys of the same generator with these words."""
+        return typed(words, self.dtype)
 
     @property
     def aval(self) -> KeyAval:
         """Shape and dtype."""
-        return KeyAval(self.shape)
+        return KeyAval(self.shape, self.dtype)
 
     @property
     def T(self) -> PRNGKeyArray:
@@ -132,7 +141,7 @@ class PRNGKeyArray(ExtendedArray):
     def transpose(self, *axes: Any) -> PRNGKeyArray:
         """The keys with their axes permuted, by default reversed."""
         order = axes[0] if len(axes) == 1 and isinstance(axes[0], Sequence) else axes or range(self.ndim)[::-1]
-        return typed(transpose(self._words, (*[a % self.ndim for a in order], self.ndim)))
+        return self.of_words(transpose(self._words, (*[a % self.ndim for a in order], self.ndim)))
 
     def squeeze(self, axis: int | Sequence[int] | None = None) -> PRNGKeyArray:
         """The keys without axes of length 1."""
@@ -168,11 +177,8 @@ class PRNGKeyArray(ExtendedArray):
         """The keys in another shape; one length may be -1."""
         lengths: Any = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
         known = math.prod(n for n in lengths if n != -1)
-        return typed(
-            reshape(
-                self._words, (*(self.size // max(known, 1) if n == -1 else canonical_dimension(n) for n in lengths), 2)
-            )
-        )
+        target = [self.size // max(known, 1) if n == -1 else canonical_dimension(n) for n in lengths]
+        return self.of_words(reshape(self._words, (*target, self.dtype.generator.words)))
 
     def ravel(self) -> PRNGKeyArray:
         """The keys along one axis."""
@@ -192,6 +198,8 @@ class PRNGKeyArray(ExtendedArray):
     def __eq__(self, other: object) -> Any:
         if not isinstance(other, PRNGKeyArray):
             return NotImplemented
+        if other.dtype != self.dtype:
+            raise TypeError(f"keys of different generators are not compared: {self.dtype} and {other.dtype}")
         same = eq(self._words, other._words)
         return reduce_and(same, (same.ndim - 1,))
 
@@ -215,12 +223,12 @@ class PRNGKeyArray(ExtendedArray):
 class KeyAval:
     """The type of an array of keys, for what asks for `x.aval`: its shape and dtype."""
 
-    __slots__ = ("shape",)
-    dtype: KeyType = KEY_TYPE
+    __slots__ = ("shape", "dtype")
     weak_type: bool = False
 
-    def __init__(self, shape: tuple[int, ...]):
+    def __init__(self, shape: tuple[int, ...], dtype: KeyType):
         self.shape = shape
+        self.dtype = dtype
 
     @property
     def ndim(self) -> int:
@@ -234,10 +242,10 @@ class KeyAval:
     __repr__ = str_short
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, KeyAval) and self.shape == other.shape
+        return isinstance(other, KeyAval) and (self.shape, self.dtype) == (other.shape, other.dtype)
 
     def __hash__(self) -> int:
-        return hash(self.shape)
+        return hash((self.shape, self.dtype))
 
 
 class KeysAt:
@@ -260,21 +268,24 @@ class KeysAt:
         """The array with other keys at the index; TypeError for anything but keys."""
         if not isinstance(keys, PRNGKeyArray):
             raise TypeError(f"keys.at[...].set: expected typed keys, got {described(keys)}")
+        if keys.dtype != self._keys.dtype:
+            raise TypeError(f"keys.at[...].set: expected keys of type {self._keys.dtype}, got {keys.dtype}")
         index = self._index
         full = (*index, builtins.slice(None)) if isinstance(index, tuple) and any(i is ... for i in index) else index
-        return typed(self._keys._words.at[full].set(keys.words))
+        return self._keys.of_words(self._keys._words.at[full].set(keys.words))
 
 
-def typed(words: Array) -> PRNGKeyArray:
+def typed(words: Array, dtype: KeyType) -> PRNGKeyArray:
+    """The keys of a type with these words."""
     extended_arrays_exist[0] = True
     keys = object.__new__(PRNGKeyArray)
-    keys._words = words
+    keys._words, keys.dtype = words, dtype
     return keys
 
 
 register_pytree_node(
     PRNGKeyArray,
-    lambda keys: ((keys._words,), None),
-    lambda _, children: typed(children[0]),
-    lambda keys: (((GetAttrKey("words"), keys._words),), None),
+    lambda keys: ((keys._words,), keys.dtype),
+    lambda dtype, children: typed(children[0], dtype),
+    lambda keys: (((GetAttrKey("words"), keys._words),), keys.dtype),
 )

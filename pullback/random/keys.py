@@ -1,7 +1,8 @@
 """Keys, the source of random numbers. A function of a key always gives the same numbers for the same key.
 
-A key is a pair of 32-bit words. `PRNGKey` gives it raw, as a uint32 array of shape (2,); `key` gives it typed, as a
-`PRNGKeyArray`, which cannot be mistaken for data. Every function of `pullback.random` takes both.
+A key is a pair of 32-bit words, or four of them for the generators rbg and unsafe_rbg. `PRNGKey` gives it raw, as a
+uint32 array of shape (2,) or (4,); `key` gives it typed, as a `PRNGKeyArray`, which knows its generator and cannot be
+mistaken for data. Every function of `pullback.random` takes both; raw keys of four words count as rbg's.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
+from pullback._core.config import config
 from pullback._core.errors import boundary, described
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue, DTypeLike
 from pullback._ops.families import operands
-from pullback._ops.random_bits import threefry_fold_in, threefry_seed, threefry_split
 from pullback._ops.shape import convert_element_type, shape_of
-from pullback.random.key_arrays import KEY_TYPE, KeyType, PRNGKeyArray, typed
+from pullback.random.generators import for_samplers, generator_of
+from pullback.random.key_arrays import KEY_TYPES, KeyType, PRNGKeyArray, typed
 
 __all__ = [
     "PRNGKey",
@@ -34,7 +36,6 @@ __all__ = [
     "wrap_key_data",
 ]
 
-_IMPL = "threefry2x32"
 _U32 = np.dtype(np.uint32)
 _KEY = make_aval((2,), _U32)
 _HOW = "Make a key with random.key(0), and more of them with random.split(key, n)."
@@ -49,7 +50,8 @@ def words_of(function: str, keys: KeyLike) -> Array:
     words = keys._words if type(keys) is PRNGKeyArray else keys
     if isinstance(words, Array) and words.aval is _KEY:
         return words
-    return _checked_words(function, keys, single=True)
+    words = _checked_words(function, keys, single=True)
+    return for_samplers(words, keys.dtype.generator) if type(keys) is PRNGKeyArray else words
 
 
 def _checked_words(function: str, keys: AnyValue, single: bool) -> Array:
@@ -59,7 +61,7 @@ def _checked_words(function: str, keys: AnyValue, single: bool) -> Array:
     except TypeError:
         raise TypeError(f"{function}: expected a key, got {described(keys)}. {_HOW}") from None
     shape = words.shape
-    if words.dtype != _U32 or not shape or shape[-1] != 2:
+    if words.dtype != _U32 or not shape or shape[-1] not in (2, 4):
         raise TypeError(
             f"{function}: expected a key (typed, or raw: uint32 of shape (2,)), got {words.aval.str_short()}. {_HOW}"
         )
@@ -71,15 +73,20 @@ def _checked_words(function: str, keys: AnyValue, single: bool) -> Array:
     return words
 
 
-def _check_impl(function: str, impl: AnyValue, dtype: AnyValue) -> None:
+def _asked(function: str, impl: AnyValue, dtype: AnyValue) -> KeyType:
+    """The dtype of keys that is asked for by the name of a generator, or itself."""
     if impl is not None and dtype is not None:
         raise ValueError(f"{function}: give impl or dtype, not both")
     asked = dtype if impl is None else impl
-    if asked is not None and asked not in (_IMPL, KEY_TYPE):
-        raise ValueError(f"{function}: unknown generator {asked!r}; the one there is: {_IMPL!r}")
+    if asked is None:
+        return KEY_TYPES[config.default_prng_impl]
+    for name, kind in KEY_TYPES.items():
+        if asked == name or asked == kind:
+            return kind
+    raise ValueError(f"{function}: unknown generator {asked!r}; there are {', '.join(map(repr, KEY_TYPES))}")
 
 
-def _seeded(function: str, seed: ArrayLike) -> Array:
+def _seeded(function: str, seed: ArrayLike, kind: KeyType) -> Array:
     if isinstance(seed, PRNGKeyArray):
         raise TypeError(f"{function}: expected an integer seed, got a key")
     if isinstance(seed, int) and not isinstance(seed, np.generic):
@@ -93,26 +100,26 @@ def _seeded(function: str, seed: ArrayLike) -> Array:
         raise TypeError(
             f"{function}: expected a single seed, got an array of shape {seed.shape}. Use vmap({function}) for many."
         )
-    return threefry_seed(seed)
+    return kind.generator.seed(seed)
 
 
 @boundary
 def PRNGKey(seed: ArrayLike, *, impl: str | None = None) -> Array:
-    """A raw key, a uint32 array of shape (2,), derived from an integer.
+    """A raw key, a uint32 array of shape (2,) or (4,), derived from an integer.
 
     Args:
       seed: an integer, or an integer array of shape (). Without 64-bit types only the low 32 bits are used.
-      impl: None or "threefry2x32", the only generator.
+      impl: the generator, "threefry2x32", "rbg" or "unsafe_rbg"; by default that of the option `default_prng_impl`.
 
     Raises:
       TypeError: the seed is not an integer, or an array of several.
+      ValueError: there is no such generator.
 
     >>> from pullback import random
     >>> random.PRNGKey(42)
     Array([ 0, 42], dtype=uint32)
     """
-    _check_impl("PRNGKey", impl, None)
-    return _seeded("PRNGKey", seed)
+    return _seeded("PRNGKey", seed, _asked("PRNGKey", impl, None))
 
 
 @boundary
@@ -120,29 +127,30 @@ def key(seed: ArrayLike, *, impl: str | None = None, dtype: DTypeLike | None = N
     """A typed key derived from an integer.
 
     Args:
-      seed: an integer, or an integer array of shape (). Without 64-bit types only the low 32 bits are used.
-      impl, dtype: None, "threefry2x32", or the dtype of keys; there is one generator.
+      seed: an integer, or an integer array of shape (). Without 64-bit types only the low 32 bits are used. impl,
+      dtype: the generator, "threefry2x32", "rbg" or "unsafe_rbg", or the dtype of its keys; by default that of the
+        option `default_prng_impl`.
 
     Raises:
       TypeError: the seed is not an integer, or an array of several.
+      ValueError: there is no such generator.
 
     >>> from pullback import random
     >>> random.key(42)
     Array((), dtype=key<fry>) overlaying:
     [ 0 42]
     """
-    _check_impl("key", impl, dtype)
-    return typed(_seeded("key", seed))
+    kind = _asked("key", impl, dtype)
+    return typed(_seeded("key", seed, kind), kind)
 
 
 def key_dtype(impl_spec: str | None = None) -> KeyType:
-    """The dtype of typed keys. ValueError for an unknown generator.
+    """The dtype of the typed keys of a generator. ValueError for an unknown one.
 
     >>> key_dtype()
     key<fry>
     """
-    _check_impl("key_dtype", impl_spec, None)
-    return KEY_TYPE
+    return _asked("key_dtype", impl_spec, None)
 
 
 @overload
@@ -168,8 +176,10 @@ def split(key: KeyLike, num: int | Sequence[int] = 2) -> Any:
     Array([[1797259609, 2579123966],
            [ 928981903, 3453687069]], dtype=uint32)
     """
-    words = threefry_split(words_of("split", key), shape_of("split", num))
-    return typed(words) if type(key) is PRNGKeyArray else words
+    words = words_of("split", key)
+    if type(key) is PRNGKeyArray:
+        return typed(key.dtype.generator.split(key._words, shape_of("split", num)), key.dtype)
+    return generator_of(words).split(words, shape_of("split", num))
 
 
 @overload
@@ -199,13 +209,15 @@ def fold_in(key: KeyLike, data: ArrayLike) -> Any:
     (data,) = operands("fold_in", data)
     if data.shape or not dtypes.is_integer(data.dtype):
         raise TypeError(f"fold_in: expected an integer, got {data.aval.str_short()}. Use vmap for many.")
-    words = threefry_fold_in(words, convert_element_type(data, _U32))
-    return typed(words) if type(key) is PRNGKeyArray else words
+    data = convert_element_type(data, _U32)
+    if type(key) is PRNGKeyArray:
+        return typed(key.dtype.generator.fold_in(key._words, data), key.dtype)
+    return generator_of(words).fold_in(words, data)
 
 
 @boundary
 def key_data(keys: KeyLike) -> Array:
-    """The words of keys: a uint32 array with a last axis of 2. TypeError for anything but a key.
+    """The words of keys: a uint32 array with a last axis of 2 or 4. TypeError for anything but a key.
 
     >>> from pullback import random
     >>> random.key_data(random.key(1))
@@ -218,7 +230,7 @@ def key_data(keys: KeyLike) -> Array:
 def wrap_key_data(
     key_bits_array: ArrayLike, *, impl: str | None = None, dtype: DTypeLike | None = None
 ) -> PRNGKeyArray:
-    """Typed keys from words: from a uint32 array with a last axis of 2.
+    """Typed keys from words: from a uint32 array with a last axis of 2, or of 4 for the generators that have four.
 
     TypeError for other arrays, ValueError for an unknown generator.
 
@@ -226,10 +238,16 @@ def wrap_key_data(
     >>> random.wrap_key_data(random.PRNGKey(1)).shape
     ()
     """
-    _check_impl("wrap_key_data", impl, dtype)
+    kind = _asked("wrap_key_data", impl, dtype)
     if isinstance(key_bits_array, PRNGKeyArray):
         raise TypeError("wrap_key_data: expected a uint32 array, got keys that are typed already")
-    return typed(_checked_words("wrap_key_data", key_bits_array, single=False))
+    words = _checked_words("wrap_key_data", key_bits_array, single=False)
+    if words.shape[-1] != kind.generator.words:
+        raise TypeError(
+            f"wrap_key_data: keys of {kind.generator.name} have {kind.generator.words} words, got "
+            f"{words.aval.str_short()}"
+        )
+    return typed(words, kind)
 
 
 @boundary
@@ -240,8 +258,8 @@ def key_impl(keys: KeyLike) -> str:
     >>> random.key_impl(random.key(1))
     'threefry2x32'
     """
-    _checked_words("key_impl", keys, single=False)
-    return _IMPL
+    words = _checked_words("key_impl", keys, single=False)
+    return keys.dtype.generator.name if type(keys) is PRNGKeyArray else generator_of(words).name
 
 
 @overload

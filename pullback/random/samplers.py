@@ -26,12 +26,12 @@ from pullback._ops.elementwise import max as maximum
 from pullback._ops.elementwise import min as minimum
 from pullback._ops.families import broadcast_shapes, scalar_like
 from pullback._ops.identity import stop_gradient
-from pullback._ops.random_bits import threefry_random_bits, threefry_split
 from pullback._ops.shape import broadcast_to, convert_element_type, shape_of
 from pullback._ops.special import erf, erf_inv, nextafter
 from pullback._ops.trig import complex as make_complex
 from pullback._xla.evaluate import eagerly
 from pullback.numpy._indexing.indexing import iterate
+from pullback.random.generators import random_bits, split_keys
 from pullback.random.keys import KeyLike, PRNGKeyArray, words_of
 from pullback.random.normal_tail import far_out, tail_normal
 
@@ -98,7 +98,7 @@ def known(fun: Callable, *args: Array) -> Any:
 
 def split_words(words: Array, n: int = 2) -> list[Array]:
     """New keys from one, as a list."""
-    return list(iterate(threefry_split(words, (n,))))
+    return list(iterate(split_keys(words, (n,))))
 
 
 # --- bits ---
@@ -127,7 +127,7 @@ def bits(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None 
     dtype = dtypes.requested_dtype(dtype, np.uint64)
     if dtype.kind != "u":
         raise ValueError(f"bits: dtype must be an unsigned integer dtype, got {dtype.name}")
-    return threefry_random_bits(words, dtype.itemsize * 8, shape_of("bits", shape))
+    return random_bits(words, dtype.itemsize * 8, shape_of("bits", shape))
 
 
 # --- uniform ---
@@ -146,7 +146,7 @@ def _layout(dtype: np.dtype) -> tuple[int, np.dtype, Array, Array, Array]:
 def unit_uniform(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     """Floats in [0, 1)."""
     drawn, unsigned, drop, exponent, one = _layout(dtype)
-    digits = convert_element_type(threefry_random_bits(words, drawn, shape), unsigned)
+    digits = convert_element_type(random_bits(words, drawn, shape), unsigned)
     digits = or_p.bind(shift_right_logical_p.bind(digits, drop), exponent)
     return sub_p.bind(bitcast_convert_type(digits, dtype), one)
 
@@ -275,7 +275,7 @@ def randint(
         low, high = _bound("minval", minval, dtype), _bound("maxval", maxval, dtype)
         shape = sample_shape("randint", shape, minval=low, maxval=high)
         low, span, multiplier = known(lambda low, high: _sampled_range(low, high, dtype), low, high)
-    first, second = (threefry_random_bits(w, low.dtype.itemsize * 8, shape) for w in split_words(words))
+    first, second = (random_bits(w, low.dtype.itemsize * 8, shape) for w in split_words(words))
     offset = rem(add(mul(rem(first, span), multiplier), rem(second, span)), span)
     return convert_element_type(add(low, convert_element_type(offset, low.dtype)), dtype)
 

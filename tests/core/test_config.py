@@ -217,7 +217,7 @@ def test_options_with_one_value():
     config.update("jax_platforms", "cpu")
     config.update("jax_platform_name", "")
     config.update("jax_num_cpu_devices", 1)
-    for name, value in (("platforms", "cuda"), ("default_prng_impl", "rbg"), ("num_cpu_devices", 8)):
+    for name, value in (("platforms", "cuda"), ("default_prng_impl", "mt19937"), ("num_cpu_devices", 8)):
         with pytest.raises(ValueError, match=f"config option '{name}': expected"):
             config.update(f"jax_{name}", value)
 
