@@ -71,6 +71,7 @@ if _typing.TYPE_CHECKING:
     from pullback import core as core
     from pullback import custom_batching as custom_batching
     from pullback import debug as debug
+    from pullback import dlpack as dlpack
     from pullback import dtypes as dtypes
     from pullback import errors as errors
     from pullback import experimental as experimental
@@ -152,6 +153,7 @@ if not _typing.TYPE_CHECKING:
                 "core",
                 "custom_batching",
                 "debug",
+                "dlpack",
                 "dtypes",
                 "errors",
                 "experimental",

@@ -41,5 +41,7 @@ __all__ = [
     "UnexpectedTracerError",
 ]
 
-if not _typing.TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
+    JaxRuntimeError = RuntimeError  # the engine's class, derived from it
+else:
     __getattr__, __dir__ = _attributes(__name__, {"JaxRuntimeError": "pullback._xla.engine:JaxRuntimeError"})

@@ -41,6 +41,7 @@ LAYERS = (
         "_external",
         "_krylov",
         "debug",
+        "dlpack",
         "experimental",
         "export",
         "flatten_util",

@@ -37,12 +37,11 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ("allow_f16_reductions", "refused: sums of half precision are always accumulated in float32"),
         ("export live_arrays", PLANNED),
-        ("dlpack", "use numpy.from_dlpack, and x.__dlpack__() through other libraries' from_dlpack"),
         ("ffi", "use external or pure_callback to call other code"),
+        ("version", "use __version__; under pullback.as_jax, jax.version is there"),
         ("no_tracing", "use debug.counters, which counts traces and compilations"),
         ("print_environment_info", "use the versions of pullback, jaxlib and numpy"),
         ("softmax_custom_jvp", "refused: the derivative of softmax is always its own"),
-        ("version", "use __version__"),
     ),
     "pullback.numpy": (
         (
@@ -115,6 +114,8 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "pullback.interpreters.ad": (("add_jaxvals_p", "use extend.core.primitives.add_jaxvals_p"),),
+    "pullback.sharding": (("AbstractDevice ManualAxisType auto_axes explicit_axes", DEVICES),),
+    "pullback.experimental.checkify": (("CheckEffect ErrorEffect FunctionalizationError", INTERNAL),),
     "pullback.profiler": (
         (
             "ProfileData ProfileEvent ProfilePlane device_memory_profile register_subprocess "
@@ -122,10 +123,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "planned; start_trace and stop_trace are there",
         ),
     ),
-    "pullback.dtypes": (
-        ("itemsize_bits scalar_type_of", INTERNAL),
-        ("result_type", "use numpy.result_type"),
-    ),
+    "pullback.dtypes": (("itemsize_bits scalar_type_of", INTERNAL),),
     "pullback.debug": (
         ("DebugEffect OrderedDebugEffect", INTERNAL),
         ("log", "use print"),
@@ -136,7 +134,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
         # submodules, which are attributes only after they are imported
         (
-            "checkify compilation_cache custom_partitioning layout mesh_utils multihost_utils pjit profiler "
+            "compilation_cache custom_partitioning layout mesh_utils pjit profiler "
             "serialize_executable shard_map sparse",
             PLANNED,
         ),
