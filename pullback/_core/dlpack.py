@@ -96,7 +96,7 @@ def from_exporter(x: AnyValue) -> np.ndarray:
         )
     try:
         return np.from_dlpack(x)
-    except RuntimeError:
+    except (RuntimeError, BufferError):  # of element types without a dtype: before NumPy 2.5, and since
         capsule = x.__dlpack__()
         tensor = _tensor(capsule)
     dtype = _DTYPES.get((tensor.code, tensor.bits))
