@@ -163,7 +163,6 @@ DIFFERENT = {
     "lax.convert_element_type weak_type": "rules ask for weak types",
     "lax.full weak_type": "rules ask for weak types",
     "lax.linalg.eig enable_eigvec_derivs": "the derivatives of eigenvectors that have none are refused one by one",
-    "scipy.special.log_ndtr series_order": "the series has as many terms as the dtype asks for",
     "tree_util.Partial func": "positional, so that an argument may be named func, as in functools.partial",
     "dtypes.issubdtype a": "the function is numpy.issubdtype, with its names",
     "dtypes.issubdtype b": "the function is numpy.issubdtype, with its names",

@@ -92,6 +92,17 @@ REASONS: tuple[Reason, ...] = (
     Reason("special.betainc", None, None, _FLUSHED),
     Reason("special.poch", None, 0, _FLUSHED),
     Reason("special.poch", None, None, "where the value overflows, its derivatives are it times what is small"),
+    Reason("special.exp1", None, 2, _FLUSHED),
+    Reason("special.expi", None, None, "at 0, where the function has a pole; and where exp(x) leaves the range"),
+    Reason("special.erfcx", None, 2, "far out the second derivative is made of the first one of the hazard's excess"),
+    Reason("special.dawsn", None, 2, "between the recurrence and the asymptotic series both lose digits"),
+    Reason(
+        "stats.betabinom.logpmf",
+        None,
+        None,
+        "where the probability is next to 1 its logarithm is a difference; a form without it would be a function of "
+        "its own",
+    ),
     Reason("stats.bernoulli.*", None, None, "at the ends of p the term of the impossible outcome is 0 / 0"),
 )
 

@@ -187,6 +187,23 @@ def negated(f):
     return lambda *args: -f(*args)
 
 
+def boxcox(x, power):
+    return mp.expm1(power * mp.log(x)) / power if power else mp.log(x)
+
+
+def part_of(name, i):
+    """The maker of one of the results of a function."""
+    return lambda L: lambda x: getattr(L.special, name)(x)[i]
+
+
+def multigammaln_of_3(L):
+    return lambda a: L.special.multigammaln(a, 3)
+
+
+def third_bessel_function(L):
+    return lambda x: L.special.bessel_jn(x, v=2)[2]
+
+
 SPECIAL = [
     special("expit", sigmoid, torch="special.expit"),
     special("logit", lambda x: mp.log(x) - mp.log1p(-x), UNIT, torch="special.logit"),
@@ -284,4 +301,55 @@ SPECIAL = [
     special("i1", lambda x: mp.besseli(1, x), torch="special.i1"),
     special("i0e", lambda x: mp.exp(-abs(x)) * mp.besseli(0, x), REAL.with_kinks(0.0), torch="special.i0e"),
     special("i1e", lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), REAL.with_kinks(0.0), torch="special.i1e"),
+    # integrals
+    special("erfcx", lambda x: mp.exp(x * x) * mp.erfc(x), Range(-26.0, 1e4), torch="special.erfcx"),
+    special("dawsn", lambda x: mp.sqrt(mp.pi) / 2 * mp.exp(-x * x) * mp.erfi(x), Range(-30.0, 30.0)),
+    special("exp1", mp.e1, Range(0.0, 700.0, (0.0, 1.0))),
+    special("expi", mp.ei, Range(-700.0, 700.0)),
+    special(
+        "expn", lambda n, x: mp.expint(n, x), Range(only=(0.0, 1.0, 2.0, 5.0, 20.0)), Range(0.0, 700.0), constant=(0,)
+    ),
+    special("spence", lambda x: mp.polylog(2, 1 - x).real, Range(0.0, 1e10, (0.0, 0.5, 1.0, 2.0))),
+    *(
+        special(f"{name} {part}", reference, Range(low, 1e4), make=part_of(name, i))
+        for name, i, part, reference, low in (
+            ("sici", 0, "si", mp.si, -1e4),
+            ("sici", 1, "ci", mp.ci, 0.0),
+            ("fresnel", 0, "s", mp.fresnels, -1e3),
+            ("fresnel", 1, "c", mp.fresnelc, -1e3),
+        )
+    ),
+    # powers and factorials
+    special("boxcox", boxcox, Range(0.0, 1e10, (0.0, 1.0)), Range(-10.0, 10.0, (0.0,)), orders=(0, 1)),
+    special(
+        "boxcox1p",
+        lambda x, power: boxcox(1 + x, power),
+        Range(-1.0, 1e10, (0.0,)),
+        Range(-10.0, 10.0, (0.0,)),
+        orders=(0, 1),
+    ),
+    special(
+        "comb",
+        mp.binomial,
+        Range(0.0, 100.0, (0.0, 1.0)),
+        Range(only=(0.0, 1.0, 2.0, 7.0)),
+        constant=(1,),
+        orders=(0, 1),
+    ),
+    special(
+        "multigammaln",
+        lambda a: 1.5 * mp.log(mp.pi) + sum(mp.loggamma(a - mp.mpf(j) / 2) for j in range(3)),
+        Range(1.01, 1e10),
+        make=multigammaln_of_3,
+        orders=(0, 1),
+    ),
+    special("bessel_jn 2", lambda x: mp.besselj(2, x), Range(-1e3, 1e3), make=third_bessel_function, orders=(0, 1)),
+    special(
+        "hyp1f1",
+        mp.hyp1f1,
+        Range(only=(0.5, 2.0, 5.5)),
+        Range(only=(0.25, 1.0, 7.5)),
+        Range(-60.0, 60.0),
+        constant=(0, 1),
+    ),
 ]

@@ -61,12 +61,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback.lax.linalg": (
         ("cholesky_update_p ormqr_p symmetric_product_p", "refused: the function is a composition of other operations"),
     ),
-    "pullback.scipy.special": (
-        (
-            "hyp2f1",
-            PLANNED,
-        ),
-    ),
     "pullback.tree_util": (
         ("KeyEntry", "a key of a path is a DictKey, SequenceKey, GetAttrKey or FlattenedIndexKey"),
         ("default_registry", INTERNAL),

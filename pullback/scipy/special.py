@@ -50,6 +50,7 @@ from pullback.scipy._special.factorials import loggamma as loggamma
 from pullback.scipy._special.factorials import multigammaln as multigammaln
 from pullback.scipy._special.harmonics import sph_harm_y as sph_harm_y
 from pullback.scipy._special.hypergeometric import hyp1f1 as hyp1f1
+from pullback.scipy._special.hypergeometric import hyp2f1 as hyp2f1
 from pullback.scipy._special.integrals import dawsn as dawsn
 from pullback.scipy._special.integrals import erfcx as erfcx
 from pullback.scipy._special.integrals import exp1 as exp1
@@ -223,13 +224,21 @@ def ndtri(p: Operand) -> Array:
     return _normal_quantile.normal_quantile(p)
 
 
-log_ndtr: UnaryFunction = _function(
-    "log_ndtr",
-    normal_tail.log_ndtr_p,
-    "`log(ndtr(x))`, accurate far below 0 and far above, and so are its derivatives.",
-    "-100.",
-    "-5005.5244",
-)
+@boundary
+def log_ndtr(x: ArrayLike, series_order: int = 3) -> Array:
+    """`log(ndtr(x))`, accurate far below 0 and far above, and so are its derivatives.
+
+    `x`: real numbers, any shape. `series_order`: accepted, and changes nothing: there is no series. TypeError for other
+    dtypes.
+
+    >>> from pullback.scipy import special
+    >>> print(special.log_ndtr(-100.))
+    -5005.5244
+    """
+    return _log_ndtr(x)
+
+
+_log_ndtr = _function("log_ndtr", normal_tail.log_ndtr_p, "", "", "")
 
 # --- the gamma family ---
 
@@ -440,6 +449,7 @@ __all__ = [
     "gammaln",
     "gammasgn",
     "hyp1f1",
+    "hyp2f1",
     "i0",
     "i0e",
     "i1",

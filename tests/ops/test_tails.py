@@ -8,6 +8,7 @@ from mpmath import mp
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax, nn
+from pullback.scipy import special
 
 
 def logistic(x):
@@ -39,6 +40,10 @@ FIRST = {
     "log2": (pnp.log2, lambda x: 1 / (x * mp.log(2)), (1e38, 1e-37)),
     "arcsinh": (pnp.arcsinh, lambda x: 1 / mp.sqrt(1 + x * x), (1e28, -1e28, 0.5)),
     "soft_sign": (nn.soft_sign, lambda x: 1 / (1 + abs(x)) ** 2, (-6e14, 1e9, 0.5)),
+    "erfcx": (special.erfcx, lambda x: 2 * x * mp.exp(x * x) * mp.erfc(x) - 2 / mp.sqrt(mp.pi), (1e3, 3.0, -8.0)),
+    "dawsn": (special.dawsn, lambda x: 1 - mp.sqrt(mp.pi) * x * mp.exp(-x * x) * mp.erfi(x), (-30.0, 20.0, 1e-3)),
+    "exp1": (special.exp1, lambda x: -mp.exp(-x) / x, (80.0, 1e-30)),
+    "expi": (special.expi, lambda x: mp.exp(x) / x, (-80.0, 90.0, 1e-30)),
     "hard_sigmoid": (nn.hard_sigmoid, lambda x: mpmath.mpf(1) / 6, (2.9999998, -2.9999998)),
     "gelu": (nn.gelu, lambda x: mp.diff(gelu, x), (-7.0, 3.0)),
     "power": (

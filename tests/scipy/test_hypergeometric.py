@@ -65,3 +65,36 @@ def test_edges_of_kummers_function():
     assert special.hyp1f1(np.ones((2, 0)), 1.0, 1.0).shape == (2, 0)
     with pytest.raises(TypeError, match="hyp1f1: expected a real number"):
         special.hyp1f1(1j, 1.0, 1.0)
+
+
+# half of the parameters are multiples of 1/2, so that c - a - b is whole now and then
+HALVES = RNG.integers(1, 5, 20) / 2
+P = np.concatenate([HALVES, RNG.uniform(-3, 4, 20)])
+Q = np.concatenate([RNG.integers(1, 5, 20) / 2, RNG.uniform(-2, 4, 20)])
+R = np.concatenate([RNG.integers(1, 9, 20) / 2, RNG.uniform(0.2, 6, 20)])
+Z = np.concatenate(
+    [RNG.uniform(-5, 1, 10), 1 - np.logspace(-9, -0.5, 10), -np.logspace(-3, 5, 10), RNG.uniform(-1, 1, 10)]
+)
+Z = RNG.permutation(Z)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gauss_function(dtype):
+    check(special.hyp2f1, mp.hyp2f1, (P, Q, R, Z), dtype, 32)
+
+    def slope(a, b, c, x):
+        return a * b / c * mp.hyp2f1(a + 1, b + 1, c + 1, x)
+
+    check(derivative(special.hyp2f1, 1, 3), slope, (P[::2], Q[::2], R[::2], Z[::2]), dtype, 64)
+
+
+def test_edges_of_gauss_function():
+    a, b = np.array([1.0, 1, 1, 1, -2, 3, 0.5, 0]), np.array([1.0, 1, 2, 1, 3, -2, 0.5, 2])
+    c, x = np.array([2.0, 2, 4, 2, 1.5, 1.5, 1.5, 3]), np.array([-1000, 0.9999, 1, 1, 5, 5, 2, 7])
+    right = [0.00690875478, 9.211261498, 3, np.inf, 61, 61, np.nan, 1]
+    for run in (special.hyp2f1, pb.jit(special.hyp2f1)):
+        np.testing.assert_allclose(run(a, b, c, x), right, rtol=1e-4)
+        assert np.isnan(run(1.0, 1.0, 2.0, np.nan))
+    assert special.hyp2f1(1, 1, 2, np.zeros((2, 0))).shape == (2, 0)
+    with pytest.raises(NotImplementedError, match="hyp2f1 has no derivative with respect to the parameter c"):
+        pb.grad(special.hyp2f1, 2)(1.0, 1.0, 2.0, 0.5)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pullback._core.array import Array
 from pullback._ops.confluent_hypergeometric import hyp1f1_p
+from pullback._ops.gauss_hypergeometric import hyp2f1_p
 from pullback.numpy._elementwise.promotion import FLOAT, Operand, elementwise
 
-__all__ = ["hyp1f1"]
+__all__ = ["hyp1f1", "hyp2f1"]
 
 
 @elementwise(FLOAT)
@@ -21,3 +22,18 @@ def hyp1f1(a: Operand, b: Operand, x: Operand) -> Array:
     1.7183
     """
     return hyp1f1_p.bind(a, b, x, of="")
+
+
+@elementwise(FLOAT)
+def hyp2f1(a: Operand, b: Operand, c: Operand, x: Operand) -> Array:
+    """Gauss's hypergeometric function F(a, b; c; x) (DLMF 15.2.1), for `x` <= 1 and `c` other than 0, -1, -2, ...
+
+    Beyond 1 it is nan, unless `a` or `b` is 0, -1, -2, ..., so that it is a polynomial. It is differentiable in `x`;
+    the derivatives by the parameters raise NotImplementedError. Next to 1 and far below 0, where c - a - b (b - a) is
+    next to a whole number but not equal to it up to rounding, it loses the digits in which they agree.
+
+    >>> from pullback.scipy import special
+    >>> print(special.hyp2f1(1., 1., 2., 0.5).round(4))
+    1.3863
+    """
+    return hyp2f1_p.bind(a, b, c, x)

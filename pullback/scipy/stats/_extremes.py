@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pullback.numpy as pnp
 from pullback._core.array import Array
+from pullback.custom_derivatives import custom_jvp
 from pullback.scipy.stats._shared import where_inside
 
 # below, exp(-w) and w exp(-w) are 0 in every dtype, and the slopes of w would be infinite
@@ -19,14 +20,28 @@ def _of(value: float, fun: Callable[[Array, Array], Array], z: Array) -> Array:
     return where_inside(z < _LOW, value, lambda z: fun(z, pnp.exp(-z)), z, 0)
 
 
+@custom_jvp
 def log_density(z: Array) -> Array:
     """`-z - w`."""
     return -z - pnp.exp(-z)
 
 
+@log_density.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # w - 1, which vanishes at the mode
+    return log_density(*primals), tangents[0] * pnp.expm1(-primals[0])
+
+
+@custom_jvp
 def density(z: Array) -> Array:
     """`w exp(-w)`."""
     return _of(0, lambda z, w: w * pnp.exp(-w), z)
+
+
+@density.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    value = density(*primals)
+    return value, tangents[0] * value * pnp.expm1(-pnp.maximum(primals[0], _LOW))
 
 
 def below(z: Array) -> Array:
