@@ -1,7 +1,7 @@
 """The table of operations: each row a function of a library, and arguments to try it on.
 
-A function is written once, of a library `L` with `L.np`, `L.lax` and `L.nn`: pullback's or JAX's. The tests in
-test_op_table.py put every row through every transformation.
+A function is written once, of a library `L` with `L.np`, `L.lax`, `L.nn` and `L.special`: pullback's or JAX's. The
+tests in test_op_table.py put every row through every transformation.
 """
 
 from collections.abc import Callable
@@ -326,4 +326,24 @@ FOURIER = [
     row("irfft", lambda L, x, y: L.np.fft.irfft(L.lax.complex(x, y), 5), real(2, 3), real(2, 3)),
 ]
 
-TABLE = [*ELEMENTWISE, *SHAPES, *INDEXING, *REDUCING, *CONTRACTIONS, *NETWORKS, *CONTROL, *FOURIER]
+
+def integrals(L, x):
+    """Functions of one number, in one program."""
+    return L.np.stack([L.special.erfcx(x), L.special.dawsn(x), L.special.exp1(x), *L.special.sici(x)])
+
+
+def of_two_numbers(L, x, y):
+    return L.np.stack([L.special.owens_t(x, y), L.special.boxcox(x, y), L.special.boxcox1p(x, y)])
+
+
+def faddeeva(L, x, y):
+    return parts(L, L.special.wofz(L.lax.complex(x, y)))
+
+
+SPECIAL = [
+    row("special, of one number", integrals, positive(6), second=False, scale=5),
+    row("special, of two numbers", of_two_numbers, positive(6), real(6), second=False, scale=5),
+    row("special.wofz", faddeeva, real(6), positive(6), second=False, scale=5),
+]
+
+TABLE = [*ELEMENTWISE, *SHAPES, *INDEXING, *REDUCING, *CONTRACTIONS, *NETWORKS, *CONTROL, *FOURIER, *SPECIAL]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.nn
 import jax.numpy
+import jax.scipy.special
 import numpy as np
 import pytest
 from agreement import all_close, check_derivative, check_value
@@ -14,6 +15,7 @@ from op_table import TABLE
 import pullback as pb
 import pullback.nn
 import pullback.numpy
+import pullback.scipy.special
 from pullback.core import check_jaxpr
 
 
@@ -21,10 +23,11 @@ class Library(NamedTuple):
     np: ModuleType
     lax: ModuleType
     nn: ModuleType
+    special: ModuleType
 
 
-PULLBACK = Library(pullback.numpy, pullback.lax, pullback.nn)
-JAX = Library(jax.numpy, jax.lax, jax.nn)
+PULLBACK = Library(pullback.numpy, pullback.lax, pullback.nn, pullback.scipy.special)
+JAX = Library(jax.numpy, jax.lax, jax.nn, jax.scipy.special)
 DIFFERENTIABLE = [r for r in TABLE if r.active]
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pullback._core.array import Array
 from pullback._ops.confluent_hypergeometric import hyp1f1_p
 from pullback._ops.gauss_hypergeometric import hyp2f1_p
-from pullback.numpy._elementwise.promotion import FLOAT, Operand, elementwise
+from pullback.numpy._elementwise.promotion import NEVER_WEAK_FLOAT, Operand, elementwise
 
 __all__ = ["hyp1f1", "hyp2f1"]
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def hyp1f1(a: Operand, b: Operand, x: Operand) -> Array:
     """Kummer's confluent hypergeometric function M(a, b, x) (DLMF 13.2.2), for `b` other than 0, -1, -2, ...
 
@@ -24,7 +24,7 @@ def hyp1f1(a: Operand, b: Operand, x: Operand) -> Array:
     return hyp1f1_p.bind(a, b, x, of="")
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def hyp2f1(a: Operand, b: Operand, c: Operand, x: Operand) -> Array:
     """Gauss's hypergeometric function F(a, b; c; x) (DLMF 15.2.1), for `x` <= 1 and `c` other than 0, -1, -2, ...
 

@@ -10,12 +10,18 @@ from pullback._core.errors import boundary
 from pullback._ops import dawson, dilogarithm, exponential_integrals, faddeeva, normal_tail
 from pullback._ops import fresnel as fresnel_ops
 from pullback._ops import owens_t as owens
-from pullback.numpy._elementwise.promotion import FLOAT, INEXACT, Operand, elementwise, promote_operands
+from pullback.numpy._elementwise.promotion import (
+    NEVER_WEAK_FLOAT,
+    NEVER_WEAK_INEXACT,
+    Operand,
+    elementwise,
+    promote_operands,
+)
 
 __all__ = ["dawsn", "erfcx", "exp1", "expi", "expn", "fresnel", "owens_t", "sici", "spence", "wofz"]
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def erfcx(x: Operand) -> Array:
     """`exp(x**2) erfc(x)`, the complementary error function scaled, which is near 1 / (x sqrt(pi)) for large `x`.
 
@@ -36,13 +42,13 @@ def wofz(z: ArrayLike) -> Array:
     >>> print(special.wofz(1j).round(4))
     (0.4276+0j)
     """
-    (z,) = promote_operands("wofz", INEXACT, z)
+    (z,) = promote_operands("wofz", NEVER_WEAK_INEXACT, z)
     return faddeeva.wofz_p.bind(
         z if dtypes.is_complex(z.dtype) else z.astype(dtypes.promote_types(z.dtype, np.complex64))
     )
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def dawsn(x: Operand) -> Array:
     """Dawson's integral, `exp(-x**2)` times the integral of `exp(t**2)` from 0 to `x` (DLMF 7.2.5).
 
@@ -53,7 +59,7 @@ def dawsn(x: Operand) -> Array:
     return dawson.dawson_p.bind(x)
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def exp1(x: Operand) -> Array:
     """The exponential integral E1, that of `exp(-t) / t` from `x` > 0 to infinity (DLMF 6.2.1): nan below 0.
 
@@ -64,7 +70,7 @@ def exp1(x: Operand) -> Array:
     return exponential_integrals.exp1_p.bind(x)
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def expi(x: Operand) -> Array:
     """The exponential integral Ei, that of `exp(t) / t` from -infinity to `x`, a principal value (DLMF 6.2.5).
 
@@ -75,7 +81,7 @@ def expi(x: Operand) -> Array:
     return exponential_integrals.expi_p.bind(x)
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def expn(n: Operand, x: Operand) -> Array:
     """The integral of `exp(-x t) / t**n` from 1 to infinity (DLMF 8.19.3), for whole `n` >= 0; else nan.
 
@@ -100,7 +106,7 @@ def sici(x: ArrayLike) -> tuple[Array, Array]:
     >>> print(si, ci)
     0.94608307 0.33740392
     """
-    (x,) = promote_operands("sici", FLOAT, x)
+    (x,) = promote_operands("sici", NEVER_WEAK_FLOAT, x)
     return exponential_integrals.si_p.bind(x), exponential_integrals.ci_p.bind(x)
 
 
@@ -115,11 +121,11 @@ def fresnel(x: ArrayLike) -> tuple[Array, Array]:
     >>> print(s, c)
     0.5 0.5
     """
-    (x,) = promote_operands("fresnel", FLOAT, x)
+    (x,) = promote_operands("fresnel", NEVER_WEAK_FLOAT, x)
     return fresnel_ops.fresnel_s_p.bind(x), fresnel_ops.fresnel_c_p.bind(x)
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def owens_t(h: Operand, a: Operand) -> Array:
     """Owen's function, the probability that X > h and 0 < Y < a X for independent normal X and Y.
 
@@ -130,7 +136,7 @@ def owens_t(h: Operand, a: Operand) -> Array:
     return owens.owens_t_p.bind(h, a)
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def spence(x: Operand) -> Array:
     """Spence's function, the integral of `log(t) / (1 - t)` from 1 to `x` >= 0 (DLMF 25.12.1 at 1 - x): nan below 0.
 
