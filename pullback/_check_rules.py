@@ -108,6 +108,10 @@ def check_rules(
         raise ValueError(f"check_rules: order must be at least 1, got {order!r}")
     point = FlatFunction("check_rules", fun, args, getattr(fun, "nondiff_argnums", ()))
     report = Report(describe_function(fun), derived_modes(fun))
+    if not args:
+        raise TypeError(
+            f"check_rules of {report.subject}: give the arguments at which to check it, check_rules(fun, *args)"
+        )
     if not point.xs:
         raise TypeError(
             f"check_rules of {report.subject}: no argument holds a floating-point or complex array, so "

@@ -256,5 +256,7 @@ def test_wrong_arguments():
         pb.check_rules(pnp.sin, 1.0, order=0)
     with pytest.raises(TypeError, match="nothing to differentiate"):
         pb.check_rules(pnp.sin, 1)
+    with pytest.raises(TypeError, match="give the arguments at which to check it"):
+        pb.check_rules(pnp.sin)
     with pytest.raises(TypeError, match=r"argument 'x'.*expected an array"):
         pb.check_rules(lambda x: x, "text")

@@ -8,7 +8,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
-@pytest.mark.parametrize("script", ["12_quantised_weights", "13_log_probabilities", "14_interval_gradients"])
+@pytest.mark.parametrize("script", ["13_quantised_weights", "14_log_probabilities", "15_interval_gradients"])
 def test_script(script, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     runpy.run_path(str(EXAMPLES / f"{script}.py"))
