@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from ref_wrappers import WRAPPERS
 
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
-from pullback.experimental.hijax import HiPrim
 
 
 @pb.custom_vjp
@@ -43,62 +43,6 @@ def gather_bwd(residuals, ct):
 
 
 gather.defvjp(gather_fwd, gather_bwd)
-
-
-def compiled(f):
-    return pb.jit(f)
-
-
-def as_it_is(f):
-    return f
-
-
-def checkpointed(f):
-    return pb.checkpoint(f)
-
-
-def in_a_branch(f):
-    def otherwise(x, ref):
-        return 0.0 * x
-
-    return lambda x, ref: lax.cond(x > -10.0, f, otherwise, x, ref)
-
-
-def in_a_loop(f):
-    def looped(x, ref):
-        return lax.fori_loop(0, 1, lambda i, y: f(y, ref), x)
-
-    return looped
-
-
-def in_a_bounded_while(f):
-    def looped(x, ref):
-        def step(state):
-            return state[0] + 1, f(state[1], ref)
-
-        return lax.while_loop(lambda state: state[0] < 1, step, (0, x), max_steps=3)[1]
-
-    return looped
-
-
-def in_a_checkpointed_loop(f):
-    return in_a_loop(checkpointed(f))
-
-
-def in_a_compiled_branch(f):
-    return compiled(in_a_branch(f))
-
-
-WRAPPERS = [
-    as_it_is,
-    compiled,
-    checkpointed,
-    in_a_branch,
-    in_a_loop,
-    in_a_bounded_while,
-    in_a_checkpointed_loop,
-    in_a_compiled_branch,
-]
 
 
 def gradient(f):
@@ -463,66 +407,3 @@ def test_rules_for_vmap_read_and_keep_what_is_the_same_for_all():
     for run in (pb.vmap(f), pb.jit(pb.vmap(f)), pb.vmap(pb.jit(f)), pb.vmap(pb.checkpoint(f))):
         np.testing.assert_array_equal(run(xs), 20 * xs)
     assert pb.jit(f)(1.0) == 2
-
-
-class Stash(HiPrim):
-    """The identity of its second argument; the first gets the gradient."""
-
-    def __init__(self, ref, x):
-        self.in_avals = pb.typeof(ref), pb.typeof(x)
-        self.out_aval = pb.typeof(x)
-        self.params = {}
-        super().__init__()
-
-    def expand(self, ref, x):
-        return x
-
-    def vjp_fwd(self, nonzero, ref, x):
-        return self(ref, x), ref
-
-    def vjp_bwd_retval(self, ref, ct):
-        ref[...] = ct
-        return None, ct
-
-
-class Counter(HiPrim):
-    """The identity; its argument, a reference, counts the calls."""
-
-    def __init__(self, ref, x):
-        self.in_avals = pb.typeof(ref), pb.typeof(x)
-        self.out_aval = pb.typeof(x)
-        self.params = {}
-        super().__init__()
-
-    def expand(self, ref, x):
-        ref[...] += 1
-        return x
-
-
-@pytest.mark.parametrize("wrapper", WRAPPERS, ids=lambda f: f.__name__)
-def test_primitive_classes_take_references(wrapper):
-    def f(x, ref):
-        return pnp.sin(Stash(ref, x)(ref, x))
-
-    def g(x, ref):
-        Counter(ref, x)(ref, x)
-        return x
-
-    x = pnp.float32(1.0)
-    for derivative in (pb.grad(wrapper(f)), pb.jit(pb.grad(wrapper(f)))):
-        ref = pb.new_ref(pnp.float32(0.0))
-        np.testing.assert_allclose(derivative(x, ref), np.cos(1.0), rtol=1e-6)
-        np.testing.assert_allclose(ref[...], np.cos(1.0), rtol=1e-6)
-    count = pb.new_ref(0)
-    wrapper(g)(x, count)
-    pb.jit(wrapper(g))(x, count)
-    assert count[...] == 2
-
-
-def test_primitive_classes_check_references():
-    ref, x = pb.new_ref(pnp.zeros(2)), pnp.float32(1.0)
-    stash = Stash(pb.new_ref(x), x)
-    with pytest.raises(TypeError, match=r"expected Ref\{f32\[\]\}, got Ref\{f32\[2\]\}"):
-        stash(ref, x)
-    with pytest.raises(TypeError, match=r"expected Ref\{f32\[\]\}, got an array"):
-        stash(x, x)
