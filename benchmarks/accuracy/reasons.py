@@ -104,6 +104,9 @@ REASONS: tuple[Reason, ...] = (
         "where the probability is next to 1 its logarithm is a difference; a form without it would be a function of "
         "its own",
     ),
+    Reason("stats.binom.pmf", None, 2, "where it vanishes; and " + _FLUSHED),
+    Reason("stats.gumbel_*.ppf", None, 2, "next to 0 the second derivative leaves the range"),
+    Reason("stats.pareto.*", None, None, _FLUSHED),
     Reason("stats.bernoulli.*", None, None, "at the ends of p the term of the impossible outcome is 0 / 0"),
 )
 

@@ -5,15 +5,19 @@ Its distribution function is exp(-w) with w = exp(-z).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pullback.numpy as pnp
 from pullback._core.array import Array
+from pullback._ops.gamma_formulas import bernoulli
 from pullback.custom_derivatives import custom_jvp
 from pullback.scipy.stats._shared import where_inside
 
 # below, exp(-w) and w exp(-w) are 0 in every dtype, and the slopes of w would be infinite
 _LOW = -7.0
+# B(2 k) / (2 k (2 k)!), for log(sinh(w / 2) / (w / 2)) in powers of w**2
+_SERIES = [float(b / (2 * k * math.factorial(2 * k))) for k, b in enumerate(bernoulli(8), 1)]
 
 
 def _of(value: float, fun: Callable[[Array, Array], Array], z: Array) -> Array:
@@ -63,11 +67,14 @@ def log_above(z: Array) -> Array:
     """`log(1 - exp(-w))`: -z where w is small."""
 
     def log(z: Array, w: Array) -> Array:
-        eps = float(pnp.finfo(z.dtype).eps)
-        small, tiny = w < 0.5, w < eps
-        near = pnp.where(small & ~tiny, w, 0.5)
-        # (1 - exp(-w)) / w is 1 - w / 2 up to rounding where w is tiny
-        ratio = pnp.where(tiny, -w / 2, pnp.log(-pnp.expm1(-near) / near))
+        small = w < 0.5
+        near = pnp.where(small, w, 0)
+        # log((1 - exp(-w)) / w) = -w / 2 + log(sinh(w / 2) / (w / 2)), whose series keeps the digits of its slopes
+        square = near * near
+        series = pnp.full_like(near, _SERIES[-1])
+        for coefficient in _SERIES[-2::-1]:
+            series = series * square + coefficient
+        ratio = square * series - near / 2
         return pnp.where(small, ratio - z, pnp.log1p(-pnp.exp(-pnp.where(small, 1, w))))
 
     return _of(0, log, z)

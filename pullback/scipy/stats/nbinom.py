@@ -36,10 +36,14 @@ def logpmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Arra
     impossible = no_count(k)
     k = pnp.where(impossible, 1, k)
     none = k == 0
-    # a beta density of one order more for p; without a failure, where it may be near 1, the power that it is
     m = pnp.where(none, 1, k)
-    density = beta_log_density_p.bind(*pnp.broadcast_arrays(n + 1, m, p))
+    small = n < 1
+    # a beta density of one order more for p, but for small n, which that would lose; without a failure, where it may be
+    # near 1, the power that it is
+    density = beta_log_density_p.bind(*pnp.broadcast_arrays(pnp.where(small, 1, n) + 1, m, p))
     value = density + (pnp.log1p(-p) + pnp.log(n / (m * (n + m))))
+    direct = special.xlogy(n, p) + special.xlog1py(m, -p) - special.betaln(pnp.where(small, n, 1), m) - pnp.log(m)
+    value = pnp.where(small, direct, value)
     return pnp.where(impossible, -np.inf, pnp.where(none, special.xlogy(n, p), value))
 
 
@@ -57,5 +61,10 @@ def pmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     k = pnp.where(impossible, 1, k)
     none = k == 0
     m = pnp.where(none, 1, k)
-    value = beta_density(*pnp.broadcast_arrays(n + 1, m, p)) * ((1 - p) * (n / (m * (n + m))))
+    small = n < 1
+    density = beta_density(*pnp.broadcast_arrays(pnp.where(small, 1, n) + 1, m, p))
+    value = density * ((1 - p) * (n / (m * (n + m))))
+    few = pnp.where(small, n, 1)
+    direct = p**few * pnp.exp(special.xlog1py(m, -p)) / (m * special.beta(few, m))
+    value = pnp.where(small, direct, value)
     return pnp.where(impossible, 0, pnp.where(none, p**n, value))
