@@ -23,19 +23,50 @@ OPERATIONS = {
     f"{prefix}{name}": getattr(module, name)
     for module, prefix in ((lax, ""), (lax.linalg, "linalg."))
     for name in module.__all__
-    if inspect.isfunction(getattr(module, name))
+    if inspect.isfunction(getattr(module, name)) and name != "create_token"  # which takes anything
 }
 
 # under the name of the operation that they are made of
 MADE_OF_OTHERS = {
     "bitwise_not": "not",
-    **dict.fromkeys(("conv", "conv_dimension_numbers", "conv_with_general_padding"), "conv_general_dilated"),
+    "empty": "full",
+    **dict.fromkeys(
+        (
+            "conv",
+            "conv_dimension_numbers",
+            "conv_general_permutations",
+            "conv_general_shape_tuple",
+            "conv_transpose_shape_tuple",
+            "conv_with_general_padding",
+        ),
+        "conv_general_dilated",
+    ),
 }
 
 # no axis has the name "text"
 OTHER_ERRORS = {
+    "conv_shape_tuple": ValueError,
     "padtype_to_pads": ValueError,
-    **dict.fromkeys(("all_gather", "axis_index", "axis_size", "pmax", "pmean", "pmin", "ppermute", "psum"), NameError),
+    "platform_dependent": NotImplementedError,
+    "with_sharding_constraint": ValueError,
+    **dict.fromkeys(
+        (
+            "all_gather",
+            "all_to_all",
+            "axis_index",
+            "axis_size",
+            "pbroadcast",
+            "pmax",
+            "pmean",
+            "pmin",
+            "ppermute",
+            "pshuffle",
+            "psum",
+            "psum_scatter",
+            "pswapaxes",
+        ),
+        NameError,
+    ),
 }
 
 

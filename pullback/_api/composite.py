@@ -10,6 +10,7 @@ from pullback._core.errors import boundary, wrapping
 from pullback._core.typing import AnyValue, P, R
 
 
+@boundary
 def composite(decomposition: Callable[P, R], name: str, version: int = 0) -> Callable[P, R]:
     """`decomposition`, an operation made of others, under a name that a compiler might know, and its version.
 

@@ -359,6 +359,10 @@ def boundary(fun: F) -> F:
     return entry  # type: ignore[return-value]
 
 
+# where the functions of `lax` are without boundary and name
+_BARE = ("pullback._ops.", "pullback._higher_order.reductions", "pullback._higher_order.control.scatter_apply")
+
+
 def publish(namespace: dict[str, Any]) -> None:
     """Wrap the operations in a public module's namespace with `boundary` and with their name in messages.
 
@@ -366,7 +370,7 @@ def publish(namespace: dict[str, Any]) -> None:
     they pickle by name and their examples are run.
     """
     for key, value in [*namespace.items()]:
-        if isinstance(value, FunctionType) and value.__module__.startswith("pullback._ops."):
+        if isinstance(value, FunctionType) and value.__module__.startswith(_BARE):
             namespace[key] = _published(value, namespace["__name__"])
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ConcreteArray, from_numpy, lift
-from pullback._core.errors import boundary
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr, consts_to_args, eval_jaxpr
 from pullback._core.lists import chosen, filled
 from pullback._core.primitive import HigherOrder, Primitive
@@ -96,7 +95,6 @@ _KNOWN = {
 }
 
 
-@boundary
 def reduce(
     operands: PyTree, init_values: PyTree, computation: Callable, dimensions: Sequence[int], out_sharding: None = None
 ) -> Any:
@@ -273,7 +271,6 @@ reduce_p.batch = _reduce_batch
 reduce_window_p = HigherOrder("reduce_window", _bodies, _rebuilt, multiple_results=False)
 
 
-@boundary
 def reduce_window(
     operand: PyTree,
     init_value: PyTree,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pullback._core.array import Array, ArrayLike
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._ops.elementwise import neg
 from pullback._ops.sort import top_k
 
@@ -47,7 +47,7 @@ def approx_min_k(
     [1. 3.]
     """
     _check_recall("approx_min_k", recall_target)
-    values, places = top_k(neg(operand), k, axis=reduction_dimension)
+    values, places = top_k(neg(lift(operand)), k, axis=reduction_dimension)
     return neg(values), places
 
 

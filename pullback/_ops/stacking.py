@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -115,7 +116,7 @@ def shape_as_value(shape: Sequence[int]) -> Array:
     >>> print(lax.shape_as_value((2, 3)))
     [2 3]
     """
-    return lift(np.array([*shape], dtypes.canonicalize_dtype(int)).reshape(-1))
+    return lift(np.array([*map(operator.index, shape)], dtypes.canonicalize_dtype(int)))
 
 
 def dtype(x: AnyValue) -> np.dtype:

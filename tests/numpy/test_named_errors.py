@@ -20,6 +20,9 @@ OTHER_ARGUMENTS = {
     "finfo",
     "frombuffer",
     "fromiter",
+    "frompyfunc",
+    "fromstring",
+    "get_printoptions",
     "iinfo",
     "iscomplexobj",
     "isdtype",
@@ -27,8 +30,12 @@ OTHER_ARGUMENTS = {
     "isscalar",
     "issubdtype",
     "iterable",
+    "load",
+    "printoptions",
     "promote_types",
     "result_type",
+    "savez",
+    "set_printoptions",
     "vectorize",
 }
 FUNCTIONS = {

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 
 from pullback._core.array import Array, ArrayLike, lift
-from pullback._core.errors import boundary
 from pullback._core.typing import Shape
 from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops.compare import gt, lt, select
@@ -37,7 +36,6 @@ def applied_by_counts(x: Array, counts: Array, func: Callable, most: int) -> Arr
     return while_loop(more, once_more, (np.int32(0), x), max_steps=most)[1]
 
 
-@boundary
 def scatter_apply(
     operand: ArrayLike,
     scatter_indices: ArrayLike,
