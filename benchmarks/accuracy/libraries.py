@@ -18,15 +18,26 @@ def _library(root: str) -> SimpleNamespace:
         for name in (
             "bernoulli",
             "beta",
+            "betabinom",
+            "binom",
             "cauchy",
             "expon",
             "gamma",
+            "gennorm",
+            "geom",
+            "gumbel_l",
+            "gumbel_r",
             "laplace",
             "logistic",
+            "nbinom",
             "norm",
+            "pareto",
             "poisson",
             "t",
+            "truncnorm",
             "uniform",
+            "vonmises",
+            "wrapcauchy",
         ):
             importlib.import_module(f"jax.scipy.stats.{name}")
     return SimpleNamespace(**found)
