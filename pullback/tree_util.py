@@ -21,6 +21,7 @@ from pullback._core.tree import (
     treedef_is_leaf,
     treedef_tuple,
 )
+from pullback._core.tree import registry as default_registry
 from pullback._core.tree_paths import (
     KeyPath,
     keystr,
@@ -28,6 +29,9 @@ from pullback._core.tree_paths import (
 )
 from pullback._core.users_trees import (
     all_leaves,
+    flatten_one_level,
+    flatten_one_level_with_keys,
+    is_tree_node,
     tree_all,
     tree_broadcast,
     tree_flatten,
@@ -49,6 +53,10 @@ __all__ = [
     "PyTreeDef",
     "SequenceKey",
     "all_leaves",
+    "default_registry",
+    "flatten_one_level",
+    "flatten_one_level_with_keys",
+    "is_tree_node",
     "keystr",
     "register_dataclass",
     "register_pytree_node",

@@ -18,7 +18,7 @@ def _root(solver):
     def f(args):
         return optx.root_find(_system, solver, _Y0, args, max_steps=200).value
 
-    pair = jnp.stack([_ARGS, 1.1 * _ARGS])
+    pair = jnp.stack([_ARGS, _ARGS])
     return f(_ARGS), jax.jacobian(f)(_ARGS), jax.jvp(f, (_ARGS,), (jnp.ones(2),)), jax.vmap(f)(pair)
 
 

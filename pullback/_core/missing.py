@@ -63,11 +63,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.tree_util": (
         ("KeyEntry", "a key of a path is a DictKey, SequenceKey, GetAttrKey or FlattenedIndexKey"),
-        ("default_registry", INTERNAL),
-        (
-            "flatten_one_level flatten_one_level_with_keys is_tree_node",
-            "use tree_flatten with is_leaf=lambda x: x is not tree",
-        ),
         ("tree_reduce_associative", "use tree_reduce"),
     ),
     "pullback.tree": (("reduce_associative", "use reduce"),),

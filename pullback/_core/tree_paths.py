@@ -259,7 +259,7 @@ def _simple(key: AnyValue) -> str:
 # -- Differences between trees, for messages. ------------------------------------------------------------
 
 
-def _one_level(node: Any) -> tuple[list[tuple[Any, Any]], Any] | None:
+def one_level(node: Any) -> tuple[list[tuple[Any, Any]], Any] | None:
     """(pairs of key and child, auxiliary data) of a container, None for a leaf."""
     found = registry.flatten_one_level_with_keys(node)
     if found is None:
@@ -304,10 +304,10 @@ def _describe(node: Any, children: int | None) -> str:
 
 
 def _differences(a: PyTree, b: PyTree, path: KeyPath, is_leaf: IsLeaf, prefix: bool) -> Iterator[Difference]:
-    level_a = None if is_leaf is not None and is_leaf(a) else _one_level(a)
+    level_a = None if is_leaf is not None and is_leaf(a) else one_level(a)
     if level_a is None and prefix:
         return
-    level_b = None if not prefix and is_leaf is not None and is_leaf(b) else _one_level(b)
+    level_b = None if not prefix and is_leaf is not None and is_leaf(b) else one_level(b)
     if level_a is None and level_b is None:
         return
     what_a = _describe(a, level_a and len(level_a[0]))

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from pullback._core import tree, tree_paths
+from pullback._core.errors import described
 from pullback._core.public_array import ExtendedArray
-from pullback._core.typing import F
+from pullback._core.tree_paths import keystr as keystr  # the examples call it
+from pullback._core.typing import F, PyTree
 
 # set when the first array of an extended dtype is made
 extended_arrays_exist = [False]
@@ -68,3 +70,37 @@ tree_broadcast = _for_users(tree_paths.tree_broadcast)
 tree_flatten_with_path = _for_users(tree_paths.tree_flatten_with_path, takes_path=True)
 tree_leaves_with_path = _for_users(tree_paths.tree_leaves_with_path, takes_path=True)
 tree_map_with_path = _for_users(tree_paths.tree_map_with_path, takes_path=True)
+
+
+def is_tree_node(typ: type) -> bool:
+    """Return whether objects of a type are containers. TypeError for anything but a class.
+
+    >>> is_tree_node(list), is_tree_node(int)
+    (True, False)
+    """
+    if not isinstance(typ, type):
+        raise TypeError(f"is_tree_node: expected a class, got {described(typ)}")
+    named_tuple = issubclass(typ, tuple) and hasattr(typ, "_fields")
+    return not issubclass(typ, ExtendedArray) and (tree.registry.is_node(typ) or named_tuple)
+
+
+def flatten_one_level(tree: PyTree) -> tuple[tuple[Any, ...], Any]:
+    """The children of a container, and its auxiliary data. ValueError for a leaf.
+
+    >>> flatten_one_level({"a": 1, "b": [2]})
+    ((1, [2]), ('a', 'b'))
+    """
+    pairs, aux = flatten_one_level_with_keys(tree)
+    return tuple(child for _, child in pairs), aux
+
+
+def flatten_one_level_with_keys(tree: PyTree) -> tuple[list[tuple[Any, Any]], Any]:
+    """The children of a container with their keys, and its auxiliary data. ValueError for a leaf.
+
+    >>> flatten_one_level_with_keys([5])
+    ([(SequenceKey(idx=0), 5)], None)
+    """
+    found = None if isinstance(tree, ExtendedArray) else tree_paths.one_level(tree)
+    if found is None:
+        raise ValueError(f"flatten_one_level: expected a container, got {described(tree)}, a leaf")
+    return found

@@ -466,3 +466,16 @@ def test_what_is_refused(call, parts):
         call()
     for part in parts:
         assert part in str(info.value), str(info.value)
+
+
+def test_one_level_of_a_container():
+    node = {"b": [2, 3], "a": 1}
+    assert tree_util.flatten_one_level(node) == jax.tree_util.flatten_one_level(node)
+    assert tree_util.flatten_one_level((1, [2]))[0] == (1, [2])
+    assert [tree_util.keystr((key,)) for key, _ in tree_util.flatten_one_level_with_keys(node)[0]] == ["['a']", "['b']"]
+    with pytest.raises(ValueError, match="flatten_one_level: expected a container, got 3 of type int, a leaf"):
+        tree_util.flatten_one_level(3)
+    assert [tree_util.is_tree_node(kind) for kind in (list, dict, type(None), int)] == [True, True, True, False]
+    with pytest.raises(TypeError, match="is_tree_node: expected a class, got 3"):
+        tree_util.is_tree_node(3)
+    assert tree_util.default_registry.flatten(node)[0] == [1, 2, 3]

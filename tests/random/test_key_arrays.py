@@ -87,6 +87,7 @@ def test_attributes():
     assert KEYS.devices() == {KEYS.device} == KEYS.sharding.device_set
     assert pnp.issubdtype(KEYS.dtype, pb.dtypes.prng_key)
     assert not pnp.issubdtype(KEYS.dtype, pnp.inexact)
+    assert not pnp.iscomplexobj(KEYS)
 
 
 def test_types_of_keys():

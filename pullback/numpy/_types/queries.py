@@ -108,6 +108,8 @@ def iscomplexobj(x: ArrayLike) -> bool:
     (True, False)
     """
     dtype = getattr(x, "dtype", None)
+    if isinstance(dtype, dtypes.ExtendedDType):
+        return False
     return dtypes.is_complex(np.dtype(dtype)) if dtype is not None else bool(np.iscomplexobj(x))
 
 
