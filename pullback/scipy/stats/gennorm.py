@@ -21,9 +21,13 @@ def _log_density(x: Array, beta: Array) -> Array:
 
 def _beyond(x: Array, beta: Array) -> Array:
     """Half of the probability beyond |x|, or of that within it for positive x, so that both tails are accurate."""
-    order, power = 1 / beta, pnp.where(x == 0, 1, abs(x)) ** beta
+    order, size = 1 / beta, abs(x)
+    # next to 0 the power may underflow: there the density is that at 0
+    near = size**beta < float(pnp.finfo(x.dtype).eps) / 4
+    power = pnp.where(near, 1, size) ** beta
+    flat = pnp.where(near, x, 0) * pnp.exp(-special.gammaln(1 + order))
     below, above = special.gammaincc(order, power) / 2, special.gammainc(order, power) / 2
-    return pnp.where(x == 0, 0.5, pnp.where(x < 0, below, 0.5 + above))
+    return pnp.where(near, 0.5 + flat / 2, pnp.where(x < 0, below, 0.5 + above))
 
 
 @custom_jvp
