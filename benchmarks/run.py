@@ -28,6 +28,7 @@ FIGURES = (
     "lowering",
     "jit_call",
     "compiled_step",
+    "first_compiled_step",
     "chain",
     "rule_overhead",
     "eager_rules",
