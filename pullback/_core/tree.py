@@ -87,7 +87,7 @@ def tree_flatten(tree: PyTree, is_leaf: IsLeaf = None) -> tuple[list[Any], PyTre
     """
     try:
         return _flatten(tree, is_leaf)
-    except (ValueError, TypeError, SystemError) as error:
+    except (ValueError, TypeError, SystemError, RecursionError) as error:
         _explain(tree, is_leaf, error)
         raise
 
@@ -132,7 +132,7 @@ def tree_structure(tree: PyTree, is_leaf: IsLeaf = None) -> PyTreeDef:
 
 def _explain(tree: PyTree, is_leaf: IsLeaf, cause: Exception) -> None:
     """Raise for an infinite tree, and for the first dict whose keys cannot be sorted; return if neither is found."""
-    if isinstance(cause.__cause__, RecursionError):
+    if isinstance(cause, RecursionError) or isinstance(cause.__cause__, RecursionError):
         raise RecursionError("tree_flatten: the tree contains itself, or is nested too deep") from None
     if is_leaf is not None and not callable(is_leaf):
         raise TypeError(f"tree_flatten: is_leaf must be a function or None, got {is_leaf!r}") from None

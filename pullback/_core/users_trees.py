@@ -34,6 +34,11 @@ def _for_users(fun: F, takes_path: bool = False) -> F:
             return fun(*args, **kwargs)
         by_position = at is not None and len(args) > at
         given = args[at] if by_position else kwargs.get("is_leaf")
+        if given is None:
+            # a tree that contains itself is refused here: jaxlib loses count of the recursion if a predicate meets its
+            # limit, so that every later call of this process would be refused
+            for x in args:
+                tree.tree_flatten(x)
         path = kwargs.get("is_leaf_takes_path") or (takes_path and by_position and len(args) > at + 1 and args[at + 1])
         leaf = _either(given, bool(path))
         if by_position:
@@ -52,9 +57,11 @@ def _position(fun: Callable[..., Any]) -> int | None:
 
 
 def _either(given: Callable[..., Any] | None, takes_path: bool) -> Callable[..., Any]:
+    if given is not None and not callable(given):
+        return given  # the function says what is wrong with it
     if takes_path:
         return lambda path, x: isinstance(x, ExtendedArray) or (given is not None and given(path, x))
-    if given is None or not callable(given):
+    if given is None:
         return _is_extended
     return lambda x: isinstance(x, ExtendedArray) or given(x)
 

@@ -9,7 +9,7 @@ import pytest
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import nn
-from pullback._core import config, interning
+from pullback._core import interning
 from pullback._core.interning import interned
 from pullback.debug import counters
 from pullback.implicit import odeint
@@ -89,7 +89,7 @@ def test_options_are_part_of_it():
     plain = interned(staged(line, 1.0, 2.0))
     with pb.enable_x64():
         assert interned(staged(line, np.float32(1), np.float32(2))) is not plain
-    with config.default_matmul_precision("highest"):
+    with pb.default_matmul_precision("highest"):
         assert interned(staged(line, 1.0, 2.0)) is not plain
     assert interned(staged(line, 1.0, 2.0)) is plain
 

@@ -225,7 +225,8 @@ def test_the_compiler_does_not_merge_the_second_run_with_the_first():
     assert plain >= 64 * x.nbytes
     # eight inputs of blocks, and one block at work
     assert temp(pb.checkpoint) <= 18 * x.nbytes
-    assert temp(pb.checkpoint(prevent_cse=False)) == plain
+    # the layers are calls of functions, which are cut at other places: a kilobyte of pointers
+    assert temp(pb.checkpoint(prevent_cse=False)) == pytest.approx(plain, rel=1e-3)
 
 
 # --- what is kept ---

@@ -99,5 +99,6 @@ def test_gated_linear_unit():
 def test_names_are_those_of_jax():
     for module, theirs in ((nn, jnn), (nn.initializers, jnn.initializers)):
         for name in getattr(module, "__all__", dir(module)):
-            if not name.startswith("_") and callable(getattr(module, name)):
+            # the class of what get_scaled_dot_general_config returns is private there
+            if not name.startswith("_") and callable(getattr(module, name)) and name != "BlockScaleConfig":
                 assert hasattr(theirs, name), name

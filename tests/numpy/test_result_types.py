@@ -104,7 +104,12 @@ DIFFERENT = {
     "special.rel_entr",
 }
 # with the option a Python float and a float32 are of two widths, and there is nothing left to tell apart
-SAME_WITH_X64 = {"numpy.convolve", "numpy.correlate", "numpy.copysign"}
+SAME_WITH_X64 = {"numpy.convolve", "numpy.correlate", "numpy.copysign", "numpy.polymul"}
+DIFFERENT |= {"numpy.polyder", "numpy.polydiv", "numpy.polyint", "numpy.polymul"}  # of weak arrays
+DIFFERENT |= {"special.loggamma"}  # of a complex Python number
+DIFFERENT |= {"special.owens_t"}  # of Python numbers beside arrays: not weak there, so that float16 becomes float32
+# of integers and bools: double precision in one of the libraries
+DIFFERENT_WITH_X64 = {"numpy.roots", "numpy.sort_complex", "special.multigammaln"}
 if not jax.__version__.startswith("0.10."):
     DIFFERENT.add("numpy.log2")  # of weak operands: weak there since 0.12, as every other logarithm, strong in 0.10.2
 
@@ -149,4 +154,5 @@ def test_results_have_the_types_of_jax(function, x64):
         found, compared = differences(function)
     if not compared:
         pytest.skip("takes other operands")
-    assert (found != {}) == (function in DIFFERENT and not (x64 and function in SAME_WITH_X64)), found
+    different = DIFFERENT - SAME_WITH_X64 | DIFFERENT_WITH_X64 if x64 else DIFFERENT
+    assert (found != {}) == (function in different), found
