@@ -85,10 +85,6 @@ PRIMITIVES: dict[str, str] = {
     **_RENAMED,
     **{name: f"pullback._api.primitive_names:{name}" for name in ABSENT},
 }
-IN_LINALG = (
-    "cholesky_p cholesky_update_p eig_p eigh_p hessenberg_p householder_product_p lu_p lu_pivots_to_permutation_p "
-    "ormqr_p qr_p schur_p svd_p symmetric_product_p triangular_solve_p tridiagonal_p tridiagonal_solve_p".split()
-)
 
 
 def __getattr__(name: str) -> Any:

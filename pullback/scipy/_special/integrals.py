@@ -36,7 +36,7 @@ def erfcx(x: Operand) -> Array:
 def wofz(z: ArrayLike) -> Array:
     """The Faddeeva function, `exp(-z**2) erfc(-1j z)` (DLMF 7.2.3), complex.
 
-    `z`: numbers, any shape; they are converted to complex ones.
+    `z`: numbers, any shape; they are converted to complex ones. Raises: TypeError for anything else.
 
     >>> from pullback.scipy import special
     >>> print(special.wofz(1j).round(4))
