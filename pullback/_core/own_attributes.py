@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pullback._core.array import Array
-from pullback._core.errors import boundary
+from pullback._core.errors import boundary, fold
 from pullback._core.trace import Tracer
 from pullback._core.types import NotAnArrayError, OwnType, ShapedArray
 from pullback._core.typing import AnyValue
@@ -131,7 +131,11 @@ def _operator(name: str, of_arrays: Callable[..., Any], reflected: bool) -> Call
         for x in operands:
             if isinstance(x, Tracer) and type(x.aval) is not ShapedArray:
                 return operate(name, *(operands[::-1] if reflected else operands))
-        return of_arrays(*operands)
+        try:
+            return of_arrays(*operands)
+        except Exception as error:
+            fold(error)
+            raise
 
     return operator
 

@@ -238,7 +238,7 @@ def log_ndtr(x: ArrayLike, series_order: int = 3) -> Array:
     return _log_ndtr(x)
 
 
-_log_ndtr = _function("log_ndtr", normal_tail.log_ndtr_p, "", "", "")
+_log_ndtr = _function("log_ndtr", normal_tail.log_ndtr_p, "`log_ndtr` by the primitive.", "0.", "-0.6931472")
 
 # --- the gamma family ---
 

@@ -30,7 +30,7 @@ def cache(tmp_path):
 def forget():
     """Forget the programs of this process, as the end of it does."""
     executable.lasting.clear()
-    executable._recent.clear()
+    executable.recent.clear()
     executable._alive.clear()
 
 
@@ -193,7 +193,7 @@ def test_clear():
     [
         ("compilation_cache_dir", 3),
         ("compilation_cache_dir", ""),
-        ("compilation_cache_max_size", -1),
+        ("compilation_cache_max_size", -2),
         ("persistent_cache_min_compile_time_secs", -1.0),
         ("persistent_cache_min_compile_time_secs", "long"),
         ("enable_compilation_cache", "yes"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pullback._api.vectorize import vmap
-from pullback._core.errors import boundary
+from pullback._core.errors import boundary, fold
 from pullback._core.public_array import ExtendedArray
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
@@ -32,8 +32,10 @@ def _accepting(fun: Callable[..., Any], module: str) -> Callable[..., Any]:
     def entry(*args, **kwargs):
         try:
             return fun(*args, **kwargs)
-        except (TypeError, AttributeError):
-            if not extended_arrays_exist[0] or not _has_extended((args, kwargs)):
+        except Exception as error:
+            fold(error)
+            moved = isinstance(error, (TypeError, AttributeError)) and extended_arrays_exist[0]
+            if not moved or not _has_extended((args, kwargs)):
                 raise
         return through_words(fun, args, kwargs)
 

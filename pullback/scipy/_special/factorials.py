@@ -135,8 +135,8 @@ def loggamma(x: ArrayLike) -> Array:
     `x`: numbers, any shape. TypeError for bools and integers too wide.
 
     >>> from pullback.scipy import special
-    >>> print(special.loggamma(3.).round(5), special.loggamma(1j).round(3))
-    0.69315 (-0.651-1.872j)
+    >>> print(special.loggamma(3.).round(5), special.loggamma(1j).real.round(3))
+    0.69315 -0.651
     """
     (x,) = promote_operands("loggamma", INEXACT, x)
     if not dtypes.is_complex(x.dtype):

@@ -64,8 +64,8 @@ def exp1(x: Operand) -> Array:
     """The exponential integral E1, that of `exp(-t) / t` from `x` > 0 to infinity (DLMF 6.2.1): nan below 0.
 
     >>> from pullback.scipy import special
-    >>> print(special.exp1(1.))
-    0.21938393
+    >>> print(special.exp1(1.).round(5))
+    0.21938
     """
     return exponential_integrals.exp1_p.bind(x)
 
@@ -141,7 +141,7 @@ def spence(x: Operand) -> Array:
     """Spence's function, the integral of `log(t) / (1 - t)` from 1 to `x` >= 0 (DLMF 25.12.1 at 1 - x): nan below 0.
 
     >>> from pullback.scipy import special
-    >>> print(special.spence(0.))
-    1.6449341
+    >>> print(special.spence(0.).round(5))
+    1.64493
     """
     return dilogarithm.spence_p.bind(x)
