@@ -19,7 +19,7 @@ from pullback._higher_order.custom.captures import CaptureSearch, is_opaque
 from pullback._higher_order.custom.class_call import AxisData, ClassCall, recursion_message
 from pullback._higher_order.custom.class_checks import Declared
 from pullback._higher_order.custom.class_remat import RematTrace
-from pullback._higher_order.custom.class_rules import RULES, derived, missing, of_one_argument, rules_of
+from pullback._higher_order.custom.class_rules import RULES, RuleSet, derived, missing, of_one_argument, rules_of
 from pullback._higher_order.custom.labels import call_site
 from pullback._higher_order.custom.order import Identity, note_call
 from pullback._higher_order.custom.primitive import custom_call_p
@@ -84,12 +84,15 @@ class _OfInstance:
             if name in _RESERVED:
                 raise ValueError(f"{cls.__name__}: a param must not have the name {name!r}, which has another meaning")
             object.__setattr__(instance, name, value)  # a frozen dataclass may be a primitive too
-        declared = self.declared = Declared.of(cls.__name__, instance.in_avals, instance.out_aval)
-        self.rules = rules if "transpose" not in rules.defined or declared.count > 1 else of_one_argument(rules)
-        self.held = tuple([value for value in params.values() if not is_opaque(type(value))])
-        self.search = of_class.search
-        self.self_contained = not (self.held or self.search.cells or self.search.always)
-        self.identity = of_class.identity
+        declared = Declared.of(cls.__name__, instance.in_avals, instance.out_aval)
+        self.declared: Declared = declared
+        self.rules: RuleSet = (
+            rules if "transpose" not in rules.defined or declared.count > 1 else of_one_argument(rules)
+        )
+        self.held: tuple[Any, ...] = tuple([value for value in params.values() if not is_opaque(type(value))])
+        self.search: CaptureSearch = of_class.search
+        self.self_contained: bool = not (self.held or self.search.cells or self.search.always)
+        self.identity: Identity = of_class.identity
 
     @staticmethod
     def of(instance: HiPrim) -> _OfInstance:

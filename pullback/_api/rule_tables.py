@@ -165,11 +165,13 @@ def _itself(rule: Callable) -> Callable:
     return rule
 
 
-primitive_jvps = RuleTable("primitive_jvps", "jvp", partial(checked_jvp, adds_zeros=True), _itself)
-primitive_transposes = RuleTable("primitive_transposes", "transpose", transpose_from, transpose_to)
-primitive_batchers = RuleTable("primitive_batchers", "batch", checked_batch, _without_trace)
-axis_primitive_batchers = RuleTable("axis_primitive_batchers", "batch", batch_from_axis_rule, _without_trace)
-fancy_primitive_batchers = RuleTable("fancy_primitive_batchers", "batch", batch_from_fancy_rule, _without_trace)
+primitive_jvps: RuleTable = RuleTable("primitive_jvps", "jvp", partial(checked_jvp, adds_zeros=True), _itself)
+primitive_transposes: RuleTable = RuleTable("primitive_transposes", "transpose", transpose_from, transpose_to)
+primitive_batchers: RuleTable = RuleTable("primitive_batchers", "batch", checked_batch, _without_trace)
+axis_primitive_batchers: RuleTable = RuleTable("axis_primitive_batchers", "batch", batch_from_axis_rule, _without_trace)
+fancy_primitive_batchers: RuleTable = RuleTable(
+    "fancy_primitive_batchers", "batch", batch_from_fancy_rule, _without_trace
+)
 
 
 # --- lowering ---
@@ -185,9 +187,9 @@ class LoweringContext:
 
     def __init__(self, block: Block, avals_in: Sequence[ShapedArray], primitive: Primitive):
         self._block = block
-        self.avals_in = list(avals_in)
-        self.avals_out = list(block.out_avals)
-        self.primitive = primitive
+        self.avals_in: list[ShapedArray] = list(avals_in)
+        self.avals_out: list[ShapedArray] = list(block.out_avals)
+        self.primitive: Primitive = primitive
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -254,7 +254,7 @@ class HigherOrder(Primitive):
         multiple_results: bool = True,
     ):
         super().__init__(name, multiple_results)
-        self.types = Forgetting()
+        self.types: Forgetting = Forgetting()
         self._bodies = bodies
         self._rebuilt = rebuilt
         self.linearize: Callable[..., Any] | None = None

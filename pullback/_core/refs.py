@@ -103,7 +103,6 @@ class Ref(Described):
     """
 
     __slots__ = ("cell", "path", "aval_of_part", "tree", "__weakref__")
-    __hash__ = object.__hash__
     cell: Cell
     path: tuple[Any, ...]  # the indices that lead from the cell's content to this part
     aval_of_part: ShapedArray
@@ -168,6 +167,9 @@ class Ref(Described):
         def __setitem__(self, key: Index, value: AnyValue) -> None: ...
         def addupdate(self, x: AnyValue, idx: Index = ...) -> None:
             """Add to the content, or to a part of it."""
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
 
     def __len__(self) -> int:
         return length(self.shape)
@@ -243,7 +245,7 @@ class RefIndexer:
     __slots__ = ("ref",)
 
     def __init__(self, ref: Ref):
-        self.ref = ref
+        self.ref: Ref = ref
 
     if TYPE_CHECKING:
 

@@ -56,9 +56,9 @@ class PartitionSpec:
                         "PartitionSpec: expected names of axes of a mesh, tuples of names, or None, got "
                         f"{described(part)}"
                     )
-        self.partitions = partitions
-        self.unreduced = frozenset(unreduced)
-        self.reduced = frozenset(reduced)
+        self.partitions: tuple[Any, ...] = partitions
+        self.unreduced: frozenset[Any] = frozenset(unreduced)
+        self.reduced: frozenset[Any] = frozenset(reduced)
 
     def __getitem__(self, index: Any) -> Any:
         return self.partitions[index]
@@ -132,14 +132,14 @@ class AbstractMesh:
         *,
         abstract_device: AnyValue = None,
     ):
-        self.axis_sizes = tuple(axis_sizes)
-        self.axis_names = _axis_names(type(self).__name__, axis_names)
+        self.axis_sizes: tuple[int, ...] = tuple(axis_sizes)
+        self.axis_names: tuple[Any, ...] = _axis_names(type(self).__name__, axis_names)
         if len(self.axis_sizes) != len(self.axis_names):
             raise ValueError(
                 f"{type(self).__name__}: expected a name for each axis, got sizes {self.axis_sizes} and names "
                 f"{self.axis_names}"
             )
-        self.axis_types = _axis_types(type(self).__name__, axis_types, len(self.axis_names))
+        self.axis_types: tuple[AxisType, ...] = _axis_types(type(self).__name__, axis_types, len(self.axis_names))
 
     @property
     def shape(self) -> OrderedDict[Any, int]:
@@ -330,7 +330,7 @@ class SingleDeviceSharding(Sharding):
     __slots__ = ("device",)
 
     def __init__(self, device: AnyValue, *, memory_kind: str | None = None):
-        self.device = device
+        self.device: Any = device
         if memory_kind is not None:
             self.with_memory_kind(memory_kind)
 
@@ -372,8 +372,8 @@ class NamedSharding(Sharding):
                     )
         if memory_kind is not None:
             self.with_memory_kind(memory_kind)
-        self.mesh = mesh
-        self.spec = spec
+        self.mesh: AbstractMesh = mesh
+        self.spec: PartitionSpec = spec
 
     @property
     def device_set(self) -> set[Any]:

@@ -27,7 +27,7 @@ class StagedTracer(Tracer):
     def __init__(self, trace: StagingTrace, aval: ShapedArray, var: Var):
         self.owner = trace
         self.aval = aval
-        self.atom = var
+        self.atom: Var = var
 
     def origin(self) -> str:
         trace = self.owner
@@ -51,8 +51,8 @@ class StagingTrace(Trace):
         self.eqns: list[Equation] = []
         self.invars: list[Var] = []
         self.constants: dict[int, tuple[Var, Any]] = {}
-        self.subject = subject
-        self.names = names
+        self.subject: str = subject
+        self.names: Sequence[str] | None = names
         self.optional: list[list[int]] = []
 
     def describe(self) -> str:
@@ -73,7 +73,7 @@ class StagingTrace(Trace):
             return whole
         return self.record(primitive, args, params)
 
-    def record(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]):
+    def record(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Append an equation; returns its tracer, or the list of them."""
         invars = [a.atom if type(a) is StagedTracer and a.owner is self else self.constant(a) for a in args]
         out = primitive.infer(tuple([v.aval for v in invars]), params)

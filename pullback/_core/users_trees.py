@@ -66,17 +66,21 @@ def _either(given: Callable[..., Any] | None, takes_path: bool) -> Callable[...,
     return lambda x: isinstance(x, ExtendedArray) or given(x)
 
 
-tree_flatten = _for_users(tree.tree_flatten)
-tree_leaves = _for_users(tree.tree_leaves)
-tree_structure = _for_users(tree.tree_structure)
-all_leaves = _for_users(tree.all_leaves)
-tree_map = _for_users(tree_paths.tree_map)
-tree_reduce = _for_users(tree_paths.tree_reduce)
-tree_all = _for_users(tree_paths.tree_all)
-tree_broadcast = _for_users(tree_paths.tree_broadcast)
-tree_flatten_with_path = _for_users(tree_paths.tree_flatten_with_path, takes_path=True)
-tree_leaves_with_path = _for_users(tree_paths.tree_leaves_with_path, takes_path=True)
-tree_map_with_path = _for_users(tree_paths.tree_map_with_path, takes_path=True)
+tree_flatten: Callable[..., tuple[list[Any], Any]] = _for_users(tree.tree_flatten)
+tree_leaves: Callable[..., list[Any]] = _for_users(tree.tree_leaves)
+tree_structure: Callable[..., Any] = _for_users(tree.tree_structure)
+all_leaves: Callable[..., bool] = _for_users(tree.all_leaves)
+tree_map: Callable[..., Any] = _for_users(tree_paths.tree_map)
+tree_reduce: Callable[..., Any] = _for_users(tree_paths.tree_reduce)
+tree_all: Callable[..., bool] = _for_users(tree_paths.tree_all)
+tree_broadcast: Callable[..., Any] = _for_users(tree_paths.tree_broadcast)
+tree_flatten_with_path: Callable[..., tuple[list[tuple[Any, Any]], Any]] = _for_users(
+    tree_paths.tree_flatten_with_path, takes_path=True
+)
+tree_leaves_with_path: Callable[..., list[tuple[Any, Any]]] = _for_users(
+    tree_paths.tree_leaves_with_path, takes_path=True
+)
+tree_map_with_path: Callable[..., Any] = _for_users(tree_paths.tree_map_with_path, takes_path=True)
 
 
 def is_tree_node(typ: type) -> bool:

@@ -22,8 +22,8 @@ class Decision:
     __slots__ = ("name", "saves")
 
     def __init__(self, name: str, saves: bool):
-        self.name = name
-        self.saves = saves
+        self.name: str = name
+        self.saves: bool = saves
 
     def __bool__(self) -> bool:
         return self.saves
@@ -35,8 +35,8 @@ class Decision:
         return self.name
 
 
-Saveable = Decision("Saveable", True)
-Recompute = Decision("Recompute", False)
+Saveable: Decision = Decision("Saveable", True)
+Recompute: Decision = Decision("Recompute", False)
 
 
 class Offloadable(NamedTuple):

@@ -83,7 +83,7 @@ def _rebuilt(params, jaxprs, kept):
     return {**params, "jaxpr": jaxprs[0]}
 
 
-reduce_p = HigherOrder("reduce", _bodies, _rebuilt)
+reduce_p: HigherOrder = HigherOrder("reduce", _bodies, _rebuilt)
 _KNOWN = {
     elementwise.add_p: reduce_sum_p,
     elementwise.mul_p: reductions.reduce_prod_p,
@@ -268,7 +268,7 @@ reduce_p.batch = _reduce_batch
 
 # --- reduce_window ---
 
-reduce_window_p = HigherOrder("reduce_window", _bodies, _rebuilt, multiple_results=False)
+reduce_window_p: HigherOrder = HigherOrder("reduce_window", _bodies, _rebuilt, multiple_results=False)
 
 
 def reduce_window(

@@ -39,7 +39,9 @@ class Tolerance:
     def __init__(self, atol: float = 0.0, rtol: float = 0.0, ulps: int = 0):
         if not (atol or rtol or ulps) or min(atol, rtol, ulps) < 0:
             raise ValueError(f"Tolerance: expected a positive atol, rtol or ulps, got {atol}, {rtol} and {ulps}")
-        self.atol, self.rtol, self.ulps = atol, rtol, ulps
+        self.atol: float = atol
+        self.rtol: float = rtol
+        self.ulps: int = ulps
 
     def __repr__(self) -> str:
         return f"Tolerance(atol={self.atol}, rtol={self.rtol}, ulps={self.ulps})"

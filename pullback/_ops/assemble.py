@@ -24,7 +24,7 @@ from pullback._xla.lowering import int_array
 
 # --- concatenate ---
 
-concatenate_p = Primitive("concatenate")
+concatenate_p: Primitive = Primitive("concatenate")
 
 
 def concatenate(operands: Sequence[Any], dimension: int) -> Array:
@@ -111,7 +111,7 @@ concatenate_p.batch = _concatenate_batch
 
 # --- split: it has several results, so that its transpose is one concatenation ---
 
-split_p = Primitive("split", multiple_results=True)
+split_p: Primitive = Primitive("split", multiple_results=True)
 
 
 def split(operand: ArrayLike, sizes: Sequence[int], axis: int = 0) -> list[Array]:
@@ -175,7 +175,7 @@ split_p.batch = _split_batch
 
 # --- iota: the index along an axis ---
 
-iota_p = Primitive("iota")
+iota_p: Primitive = Primitive("iota")
 
 
 def iota(dtype: DTypeLike, size: int) -> Array:
@@ -214,7 +214,7 @@ iota_p.lower = lambda ctx, dtype, shape, dimension: ctx.op(
 
 # --- bitcast_convert_type ---
 
-bitcast_convert_type_p = Primitive("bitcast_convert_type")
+bitcast_convert_type_p: Primitive = Primitive("bitcast_convert_type")
 
 
 def bitcast_convert_type(operand: ArrayLike, new_dtype: DTypeLike) -> Array:

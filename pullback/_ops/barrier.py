@@ -11,7 +11,7 @@ from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.typing import PyTree
 from pullback._core.zeros import Zero
 
-optimization_barrier_p = Primitive("optimization_barrier", multiple_results=True)
+optimization_barrier_p: Primitive = Primitive("optimization_barrier", multiple_results=True)
 
 
 def optimization_barrier(operand: PyTree, /) -> Any:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array
+from pullback._core.primitive import Primitive
 from pullback._ops.elementwise import add, mul, neg, scalar, sub
 from pullback._ops.expressions import Expr, kernel, written
 from pullback._ops.families import FLOAT, UnaryFunction, function_of_one, scipy_kernel, unary
@@ -159,14 +160,14 @@ def _i1e_tangent(t, x, y):
     return mul(mul(t, scalar(x, 0.5)), sub(kummer(x, 1, 3), kummer(x, 2, 4, 1)))
 
 
-bessel_i0e_p = unary(
+bessel_i0e_p: Primitive = unary(
     "bessel_i0e",
     scipy_kernel("i0e"),
     written(lambda x: _kummer(x, 0, 1, 0)),
     lambda t, x, y: neg(mul(mul(t, side_p.bind(x)), kummer(x, 1, 2))),
     FLOAT,
 )
-bessel_i1e_p = unary("bessel_i1e", scipy_kernel("i1e"), written(_i1e), _i1e_tangent, FLOAT)
+bessel_i1e_p: Primitive = unary("bessel_i1e", scipy_kernel("i1e"), written(_i1e), _i1e_tangent, FLOAT)
 
 bessel_i0e: UnaryFunction = function_of_one(
     __name__, bessel_i0e_p, "exp(-|x|) I0(x), the scaled modified Bessel function of order 0 (DLMF 10.25).", "0.", "1.0"

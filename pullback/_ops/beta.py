@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from pullback._core.array import Array, ArrayLike
+from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
 from pullback._ops.beta_tail import integrals, smaller, tail, weight
 from pullback._ops.elementwise import add, div, log, log1p, mul, neg, scalar, sub
@@ -228,7 +229,7 @@ def _signed(t: Array, upper: bool) -> Array:
     return neg(t) if upper else t
 
 
-regularized_incomplete_beta_p = nary(
+regularized_incomplete_beta_p: Primitive = nary(
     "regularized_incomplete_beta",
     _betainc_kernel,
     written(_betainc),

@@ -26,7 +26,7 @@ from pullback._ops.matrices import (
 from pullback._ops.triangular_solve import triangular_solve
 from pullback._xla.lapack import lapack_call
 
-cholesky_p = Primitive("cholesky")
+cholesky_p: Primitive = Primitive("cholesky")
 
 
 def cholesky(x: ArrayLike, *, symmetrize_input: bool = True) -> Array:

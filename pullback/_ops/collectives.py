@@ -61,11 +61,11 @@ def _reducer(name: str, reduce: Callable, shared: Callable) -> Primitive:
     return p
 
 
-psum_p = _reducer("psum", reduce_sum, lambda x, size: mul(x, scalar(x, size)))
+psum_p: Primitive = _reducer("psum", reduce_sum, lambda x, size: mul(x, scalar(x, size)))
 linear_jvp(psum_p)
 psum_p.transpose = lambda ct, x, axis_name: [psum_p.bind(ct, axis_name=axis_name)]
-pmax_p = _reducer("pmax", reduce_max, lambda x, size: x)
-pmin_p = _reducer("pmin", reduce_min, lambda x, size: x)
+pmax_p: Primitive = _reducer("pmax", reduce_max, lambda x, size: x)
+pmin_p: Primitive = _reducer("pmin", reduce_min, lambda x, size: x)
 
 
 def _reduced_over(
@@ -199,7 +199,7 @@ def pmin(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence
 
 # --- indices ---
 
-axis_index_p = Collective("axis_index")
+axis_index_p: Collective = Collective("axis_index")
 axis_index_p.abstract_eval = lambda axis_name: make_aval((), np.dtype(np.int32))
 axis_index_p.collective = lambda trace, operands, dims, axis_name: (iota(np.dtype(np.int32), trace.size), 0)
 zero_jvp(axis_index_p)
@@ -236,7 +236,7 @@ def axis_size(axis_name: AxisName) -> int:
 
 # --- gathers ---
 
-all_gather_p = Collective("all_gather")
+all_gather_p: Collective = Collective("all_gather")
 refuse_unmapped(all_gather_p)
 
 

@@ -50,12 +50,12 @@ def compare_lower(ctx, direction, x, y):
 
 
 # Python's operators as kernels: on NumPy scalars they are ten times as fast as ufuncs
-eq_p = _comparison("eq", operator.eq, "EQ")
-ne_p = _comparison("ne", operator.ne, "NE")
-lt_p = _comparison("lt", operator.lt, "LT")
-le_p = _comparison("le", operator.le, "LE")
-gt_p = _comparison("gt", operator.gt, "GT")
-ge_p = _comparison("ge", operator.ge, "GE")
+eq_p: Primitive = _comparison("eq", operator.eq, "EQ")
+ne_p: Primitive = _comparison("ne", operator.ne, "NE")
+lt_p: Primitive = _comparison("lt", operator.lt, "LT")
+le_p: Primitive = _comparison("le", operator.le, "LE")
+gt_p: Primitive = _comparison("gt", operator.gt, "GT")
+ge_p: Primitive = _comparison("ge", operator.ge, "GE")
 
 eq: BinaryFunction = function_of_two(
     __name__, eq_p, "`x == y`; false where either is nan.", "1, 2", "False", gives="is of bool"
@@ -105,10 +105,10 @@ def _logic(name: str, kernel, op: str) -> Primitive:
     return p
 
 
-and_p = _logic("and", np.bitwise_and, "stablehlo.and")
-or_p = _logic("or", np.bitwise_or, "stablehlo.or")
-xor_p = _logic("xor", np.bitwise_xor, "stablehlo.xor")
-not_p = unary("not", np.invert, "stablehlo.not", None, BITS)
+and_p: Primitive = _logic("and", np.bitwise_and, "stablehlo.and")
+or_p: Primitive = _logic("or", np.bitwise_or, "stablehlo.or")
+xor_p: Primitive = _logic("xor", np.bitwise_xor, "stablehlo.xor")
+not_p: Primitive = unary("not", np.invert, "stablehlo.not", None, BITS)
 
 bitwise_and: BinaryFunction = function_of_two(__name__, and_p, "`x & y`, bit by bit.", "6, 3", "2", name="bitwise_and")
 bitwise_or: BinaryFunction = function_of_two(__name__, or_p, "`x | y`, bit by bit.", "6, 3", "7", name="bitwise_or")
@@ -144,14 +144,14 @@ def _population_count(x):
     return np.bitwise_count(np.asarray(x).view(f"u{x.dtype.itemsize}"))
 
 
-shift_left_p = elementwise("shift_left", _shift_left, "stablehlo.shift_left", INTEGER)
-shift_right_logical_p = elementwise(
+shift_left_p: Primitive = elementwise("shift_left", _shift_left, "stablehlo.shift_left", INTEGER)
+shift_right_logical_p: Primitive = elementwise(
     "shift_right_logical", _shift_right_logical, "stablehlo.shift_right_logical", INTEGER
 )
-shift_right_arithmetic_p = elementwise(
+shift_right_arithmetic_p: Primitive = elementwise(
     "shift_right_arithmetic", _shift_right_arithmetic, "stablehlo.shift_right_arithmetic", INTEGER
 )
-population_count_p = elementwise("population_count", _population_count, "stablehlo.popcnt", INTEGER, arity=1)
+population_count_p: Primitive = elementwise("population_count", _population_count, "stablehlo.popcnt", INTEGER, arity=1)
 for _p in (shift_left_p, shift_right_logical_p, shift_right_arithmetic_p, population_count_p):
     zero_jvp(_p)
 

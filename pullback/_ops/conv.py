@@ -37,7 +37,7 @@ from pullback._xla.lowering import int_array, int_matrix
 
 # --- wrappers ---
 
-conv_general_dilated_p = Primitive("conv_general_dilated")
+conv_general_dilated_p: Primitive = Primitive("conv_general_dilated")
 
 
 def conv_general_dilated(

@@ -152,7 +152,7 @@ def _function(name: str, p: Primitive, doc: str) -> CumulativeFunction:
 
 # --- cumsum ---
 
-cumsum_p = _cumulative("cumsum", running, _op("stablehlo.add"), lambda dtype: 0, NUMBER)
+cumsum_p: Primitive = _cumulative("cumsum", running, _op("stablehlo.add"), lambda dtype: 0, NUMBER)
 linear_jvp(cumsum_p)
 cumsum_p.transpose = lambda ct, x, axis, reverse: [cumsum_p.bind(ct, axis=axis, reverse=not reverse)]
 cumsum: CumulativeFunction = _function(
@@ -161,7 +161,7 @@ cumsum: CumulativeFunction = _function(
 
 # --- cumprod: (ab)' = a'b + ab', which needs no division by elements that may be zero ---
 
-cumprod_p = _cumulative(
+cumprod_p: Primitive = _cumulative(
     "cumprod",
     lambda x, axis: np.cumprod(x, axis=axis, dtype=x.dtype),
     _op("stablehlo.multiply"),
@@ -192,14 +192,14 @@ def _extreme_tangent(p: Primitive) -> Callable:
     return tangent
 
 
-cummax_p = _cumulative(
+cummax_p: Primitive = _cumulative(
     "cummax",
     lambda x, axis: np.maximum.accumulate(x, axis=axis),
     lambda block, ab: emit_larger(block, *ab),
     lowest,
     ANY,
 )
-cummin_p = _cumulative(
+cummin_p: Primitive = _cumulative(
     "cummin",
     lambda x, axis: np.minimum.accumulate(x, axis=axis),
     lambda block, ab: emit_smaller(block, *ab),
@@ -219,7 +219,7 @@ cummin: CumulativeFunction = _function(
 
 # --- cumlogsumexp: the tangent is a running mean, weighted by exp(x) ---
 
-cumlogsumexp_p = _cumulative(
+cumlogsumexp_p: Primitive = _cumulative(
     "cumlogsumexp", lambda x, axis: np.logaddexp.accumulate(x, axis=axis), _logaddexp, lambda dtype: -np.inf, FLOAT
 )
 

@@ -89,7 +89,7 @@ def precision_attr(precision: tuple[Precision, Precision] | None) -> str:
 
 # --- wrappers ---
 
-dot_general_p = Primitive("dot_general")
+dot_general_p: Primitive = Primitive("dot_general")
 
 
 def dot_general(

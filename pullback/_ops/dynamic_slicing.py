@@ -130,7 +130,7 @@ def _index_vectors(starts, dims, size: int) -> Array:
 
 # --- dynamic_slice ---
 
-dynamic_slice_p = Primitive("dynamic_slice")
+dynamic_slice_p: Primitive = Primitive("dynamic_slice")
 
 
 def dynamic_slice(
@@ -228,7 +228,7 @@ dynamic_slice_p.batch = _dynamic_slice_batch
 
 # --- dynamic_update_slice ---
 
-dynamic_update_slice_p = Primitive("dynamic_update_slice")
+dynamic_update_slice_p: Primitive = Primitive("dynamic_update_slice")
 
 
 def dynamic_update_slice(

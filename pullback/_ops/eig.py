@@ -39,7 +39,7 @@ from pullback._ops.trig import complex_dtype, conj, imag, real, real_dtype
 
 _INDEX = np.dtype(np.int32)
 
-eig_p = Primitive("eig", multiple_results=True)
+eig_p: Primitive = Primitive("eig", multiple_results=True)
 
 
 def eig(

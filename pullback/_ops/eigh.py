@@ -33,7 +33,7 @@ from pullback._ops.shape import reduce_sum
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.trig import real_dtype
 
-eigh_p = Primitive("eigh", multiple_results=True)
+eigh_p: Primitive = Primitive("eigh", multiple_results=True)
 
 
 def eigh(

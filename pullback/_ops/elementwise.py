@@ -50,7 +50,7 @@ def scalar(x: Array, value: AnyValue) -> Array:
 
 # --- neg, add, sub, mul, div: on NumPy scalars, Python's operators are ten times as fast as ufuncs ---
 
-neg_p = unary("neg", operator.neg, "stablehlo.negate", lambda t, x, y: neg(t), NUMBER)
+neg_p: Primitive = unary("neg", operator.neg, "stablehlo.negate", lambda t, x, y: neg(t), NUMBER)
 neg_p.transpose = lambda ct, x: [neg(ct)]
 
 neg: Callable[[Any], Array] = function_of_one(
@@ -73,9 +73,9 @@ def _sum_jvp(p, second):
     return jvp
 
 
-add_p = elementwise("add", operator.add, "stablehlo.add")
+add_p: Primitive = elementwise("add", operator.add, "stablehlo.add")
 add_p.jvp = _sum_jvp(add_p, lambda u: u)
-sub_p = elementwise("sub", operator.sub, "stablehlo.subtract")
+sub_p: Primitive = elementwise("sub", operator.sub, "stablehlo.subtract")
 sub_p.jvp = _sum_jvp(sub_p, neg)
 add: BinaryFunction = function_of_two(__name__, add_p, "`x + y`; integers wrap around.", "2., 3.", "5.0")
 sub: BinaryFunction = function_of_two(__name__, sub_p, "`x - y`; integers wrap around.", "2., 3.", "-1.0")
@@ -189,7 +189,9 @@ def _rem_second(t, z, x, y):
     return mul(t, neg(trunc(div(x, y))))
 
 
-rem_p = nary("rem", _rem_kernel, "stablehlo.remainder", lambda t, z, x, y: t, _rem_second, add=add, accepts=REAL)
+rem_p: Primitive = nary(
+    "rem", _rem_kernel, "stablehlo.remainder", lambda t, z, x, y: t, _rem_second, add=add, accepts=REAL
+)
 
 rem: BinaryFunction = function_of_two(
     __name__,
@@ -244,8 +246,8 @@ def _selection(name, kernel, lower, first, second):
     return nary(name, kernel, lower, tangent(first), tangent(second), add=add, accepts=ANY)
 
 
-max_p = _selection("max", np.maximum, emit_larger, "gt", "lt")
-min_p = _selection("min", np.minimum, emit_smaller, "lt", "gt")
+max_p: Primitive = _selection("max", np.maximum, emit_larger, "gt", "lt")
+min_p: Primitive = _selection("min", np.minimum, emit_smaller, "lt", "gt")
 
 max: BinaryFunction = function_of_two(
     __name__,
@@ -266,22 +268,24 @@ min: BinaryFunction = function_of_two(
 
 # --- powers and roots ---
 
-square_p = unary(
+square_p: Primitive = unary(
     "square", complex_parts.square, complex_parts.square_lowering, lambda t, x, y: mul(t, mul(scalar(x, 2), x)), NUMBER
 )
-sqrt_p = unary(
+sqrt_p: Primitive = unary(
     "sqrt",
     np.sqrt,
     complex_parts.lowering("stablehlo.sqrt"),
     lambda t, x, y: mul(t, mul(scalar(x, 0.5), integer_pow(y, -1))),
 )
-rsqrt_p = unary(
+rsqrt_p: Primitive = unary(
     "rsqrt",
     lambda x: np.divide(x.dtype.type(1), np.sqrt(x)),
     "stablehlo.rsqrt",
     lambda t, x, y: mul(t, mul(scalar(x, -0.5), div(y, x))),
 )
-cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(scalar(x, 3), square(y))), FLOAT)
+cbrt_p: Primitive = unary(
+    "cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(scalar(x, 3), square(y))), FLOAT
+)
 
 square: Callable[[Any], Array] = function_of_one(
     __name__, square_p, "`x * x`, not `|x|**2`: complex for complex `x`.", "3.", "9.0"
@@ -347,7 +351,7 @@ def _integer_pow_tangent(t, x, z, y):
     return mul(t, factor)
 
 
-integer_pow_p = unary("integer_pow", _integer_pow_kernel, _integer_pow_lower, _integer_pow_tangent, NUMBER)
+integer_pow_p: Primitive = unary("integer_pow", _integer_pow_kernel, _integer_pow_lower, _integer_pow_tangent, NUMBER)
 
 
 def integer_pow(x: ArrayLike, y: int) -> Array:
@@ -435,7 +439,7 @@ def _pow_lower(ctx, x, y):
     return _complex_to_complex(ctx, x, y) if dtypes.is_complex(x.aval.dtype) else ctx.op("stablehlo.power", [x, y])
 
 
-pow_p = nary("pow", _pow_kernel, _pow_lower, _pow_first, _pow_second, add=add, accepts=NUMBER)
+pow_p: Primitive = nary("pow", _pow_kernel, _pow_lower, _pow_first, _pow_second, add=add, accepts=NUMBER)
 
 
 def pow(x: ArrayLike, y: ArrayLike) -> Array:
@@ -461,12 +465,14 @@ def pow(x: ArrayLike, y: ArrayLike) -> Array:
 
 # --- exponentials and logarithms ---
 
-exp_p = unary("exp", np.exp, complex_parts.lowering("stablehlo.exponential"), lambda t, x, y: mul_p.bind(t, y))
-log_p = unary("log", np.log, "stablehlo.log", lambda t, x, y: div_p.bind(t, x))
-log1p_p = unary(
+exp_p: Primitive = unary(
+    "exp", np.exp, complex_parts.lowering("stablehlo.exponential"), lambda t, x, y: mul_p.bind(t, y)
+)
+log_p: Primitive = unary("log", np.log, "stablehlo.log", lambda t, x, y: div_p.bind(t, x))
+log1p_p: Primitive = unary(
     "log1p", complex_parts.log1p, complex_parts.log1p_lowering, lambda t, x, y: div(t, add(x, scalar(x, 1)))
 )
-expm1_p = unary(
+expm1_p: Primitive = unary(
     "expm1",
     complex_parts.expm1,
     complex_parts.lowering("stablehlo.exponential_minus_one"),

@@ -88,7 +88,7 @@ def pbroadcast(x: PyTree, axis_name: AxisName, source: int) -> Any:
 
 # --- transpositions: a positional axis becomes the named one, and the named one a positional axis ---
 
-all_to_all_p = Collective("all_to_all")
+all_to_all_p: Collective = Collective("all_to_all")
 refuse_unmapped(all_to_all_p)
 
 

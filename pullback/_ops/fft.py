@@ -29,7 +29,7 @@ from pullback._ops.slicing import pad
 from pullback._ops.trig import complex_dtype, conj, real_dtype
 from pullback._xla.lowering import int_array
 
-fft_p = Primitive("fft")
+fft_p: Primitive = Primitive("fft")
 
 
 class FftType(enum.Enum):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array
+from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
 from pullback._ops.elementwise import mul, rem, scalar
 from pullback._ops.expressions import Host, written
@@ -33,7 +34,7 @@ def _log_gamma_kernel(x):
     return value
 
 
-lgamma_p = unary("lgamma", _log_gamma_kernel, written(log_gamma), lambda t, x, y: mul(t, digamma(x)), FLOAT)
+lgamma_p: Primitive = unary("lgamma", _log_gamma_kernel, written(log_gamma), lambda t, x, y: mul(t, digamma(x)), FLOAT)
 
 
 def _digamma_kernel(x):
@@ -41,7 +42,7 @@ def _digamma_kernel(x):
     return np.where((x == 0) | (x == -np.inf), np.nan, scipy_kernel("digamma", np.float64)(x))
 
 
-digamma_p = unary(
+digamma_p: Primitive = unary(
     "digamma", _digamma_kernel, written(log_derivative), lambda t, x, y: mul(t, polygamma(scalar(x, 1), x)), FLOAT
 )
 

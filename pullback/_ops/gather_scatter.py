@@ -120,7 +120,7 @@ def _shift(axes: Sequence[int], lead: tuple[int, ...] = ()) -> tuple[int, ...]:
 
 # --- gather ---
 
-gather_p = Primitive("gather")
+gather_p: Primitive = Primitive("gather")
 
 
 def gather(
@@ -402,8 +402,8 @@ def scatter_primitive(name: str, ufunc, op, accepts=ANY) -> Primitive:
     return p
 
 
-scatter_p = scatter_primitive("scatter", None, None)
-scatter_add_p = scatter_primitive("scatter_add", np.add, "stablehlo.add", NUMBER)
+scatter_p: Primitive = scatter_primitive("scatter", None, None)
+scatter_add_p: Primitive = scatter_primitive("scatter_add", np.add, "stablehlo.add", NUMBER)
 
 
 # --- derivatives ---

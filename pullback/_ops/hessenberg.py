@@ -23,7 +23,7 @@ from pullback._ops.trig import real_dtype
 
 # --- upper Hessenberg form: zeros below the first subdiagonal ---
 
-hessenberg_p = Primitive("hessenberg", multiple_results=True)
+hessenberg_p: Primitive = Primitive("hessenberg", multiple_results=True)
 
 
 def hessenberg(a: ArrayLike) -> tuple[Array, Array]:
@@ -76,7 +76,7 @@ refuse_derivative(hessenberg_p, "the reflections are stored beside the result")
 
 # --- tridiagonal form of symmetric (Hermitian) matrices ---
 
-tridiagonal_p = Primitive("tridiagonal", multiple_results=True)
+tridiagonal_p: Primitive = Primitive("tridiagonal", multiple_results=True)
 
 
 def tridiagonal(a: ArrayLike, *, lower: bool = True) -> tuple[Array, Array, Array, Array]:

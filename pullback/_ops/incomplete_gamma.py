@@ -169,14 +169,14 @@ igamma_derivative_p: Primitive = _primitive(
     lambda y, a, x, order: _derivative(a, x, order + 1),
     lambda y, a, x, order: gamma_density_p.bind(a, x, order=order),
 )
-igamma_p = _primitive(
+igamma_p: Primitive = _primitive(
     "igamma",
     lambda a, x, digits: formulas.probability(a, x, digits, False),
     lambda y, a, x: _derivative(a, x, 1),
     lambda y, a, x: gamma_density(a, x),
     _kernel("gammainc", False),
 )
-igammac_p = _primitive(
+igammac_p: Primitive = _primitive(
     "igammac",
     lambda a, x, digits: formulas.probability(a, x, digits, True),
     lambda y, a, x: neg(_derivative(a, x, 1)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pullback._core.primitive import Primitive
 from pullback._ops.expressions import written
 from pullback._ops.families import (
     BinaryFunction,
@@ -35,7 +36,7 @@ def _leading_zeros(x):
     return count - rest.astype(x.dtype)
 
 
-clz_p = elementwise("clz", _leading_zeros, "stablehlo.count_leading_zeros", _INTEGER, arity=1)
+clz_p: Primitive = elementwise("clz", _leading_zeros, "stablehlo.count_leading_zeros", _INTEGER, arity=1)
 zero_jvp(clz_p)
 clz: UnaryFunction = function_of_one(
     __name__, clz_p, "The number of zero bits before the highest one that is set.", "1", "31"
@@ -88,7 +89,7 @@ def _mulhi_by_halves(x, y):
     return product
 
 
-mulhi_p = elementwise("mulhi", _mulhi_kernel, _mulhi_lower, _INTEGER)
+mulhi_p: Primitive = elementwise("mulhi", _mulhi_kernel, _mulhi_lower, _INTEGER)
 zero_jvp(mulhi_p)
 mulhi: BinaryFunction = function_of_two(
     __name__,

@@ -79,7 +79,7 @@ hypot_p: Primitive = nary(
 )
 hypot_p.has(homogeneous=(0, 1))
 
-atan2_p = nary(
+atan2_p: Primitive = nary(
     "atan2",
     np.arctan2,
     "stablehlo.atan2",

@@ -42,7 +42,7 @@ _INDEX = np.dtype(np.int32)
 
 # --- the decomposition: the rows of x in the order of the permutation are l @ u ---
 
-lu_p = Primitive("lu", multiple_results=True)
+lu_p: Primitive = Primitive("lu", multiple_results=True)
 
 
 def lu(x: ArrayLike) -> tuple[Array, Array, Array]:
@@ -142,7 +142,7 @@ lu_p.batch = stacked_batch(lu_p)
 
 # --- pivots as a permutation ---
 
-lu_pivots_to_permutation_p = Primitive("lu_pivots_to_permutation")
+lu_pivots_to_permutation_p: Primitive = Primitive("lu_pivots_to_permutation")
 
 
 def lu_pivots_to_permutation(pivots: ArrayLike, permutation_size: int) -> Array:

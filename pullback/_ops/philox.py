@@ -35,7 +35,7 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
 
-rng_bit_generator_p = Primitive("rng_bit_generator", multiple_results=True)
+rng_bit_generator_p: Primitive = Primitive("rng_bit_generator", multiple_results=True)
 
 
 def philox_bits(keys: ArrayLike, bit_width: int, shape: Sequence[int]) -> list[Array]:

@@ -97,7 +97,7 @@ geqrf_p.batch = stacked_batch(geqrf_p)
 
 # --- their product ---
 
-householder_product_p = Primitive("householder_product")
+householder_product_p: Primitive = Primitive("householder_product")
 
 
 def householder_product(a: ArrayLike, taus: ArrayLike) -> Array:
@@ -185,7 +185,7 @@ householder_product_p.batch = stacked_batch(householder_product_p)
 
 # --- the decomposition ---
 
-qr_p = Primitive("qr", multiple_results=True)
+qr_p: Primitive = Primitive("qr", multiple_results=True)
 
 
 def qr(

@@ -111,8 +111,8 @@ def _extreme_jvp(p):
     p.jvp = jvp
 
 
-reduce_max_p = _reduction("reduce_max", _extreme_kernel(np.maximum, lowest), emit_larger, lowest, ANY)
-reduce_min_p = _reduction("reduce_min", _extreme_kernel(np.minimum, highest), emit_smaller, highest, ANY)
+reduce_max_p: Primitive = _reduction("reduce_max", _extreme_kernel(np.maximum, lowest), emit_larger, lowest, ANY)
+reduce_min_p: Primitive = _reduction("reduce_min", _extreme_kernel(np.minimum, highest), emit_smaller, highest, ANY)
 _extreme_jvp(reduce_max_p)
 reduce_max_p.has(rearranging=True)
 reduce_min_p.has(rearranging=True)
@@ -180,7 +180,7 @@ def _product_tangent(x, t):
     return reshape(t, t.aval.shape[1:])
 
 
-reduce_prod_p = _reduction(
+reduce_prod_p: Primitive = _reduction(
     "reduce_prod", lambda x, axes: reduced(np.multiply, x, axes), "stablehlo.multiply", lambda dtype: 1, NUMBER
 )
 reduce_prod_p.jvp = _prod_jvp
@@ -209,14 +209,14 @@ def _bit_reduction(name, ufunc, op, identity):
     return p
 
 
-reduce_and_p = _bit_reduction(
+reduce_and_p: Primitive = _bit_reduction(
     "reduce_and",
     np.bitwise_and,
     "stablehlo.and",
     lambda dtype: True if dtype.kind == "b" else highest(dtype) if dtype.kind == "u" else -1,
 )
-reduce_or_p = _bit_reduction("reduce_or", np.bitwise_or, "stablehlo.or", lambda dtype: 0)
-reduce_xor_p = _bit_reduction("reduce_xor", np.bitwise_xor, "stablehlo.xor", lambda dtype: 0)
+reduce_or_p: Primitive = _bit_reduction("reduce_or", np.bitwise_or, "stablehlo.or", lambda dtype: 0)
+reduce_xor_p: Primitive = _bit_reduction("reduce_xor", np.bitwise_xor, "stablehlo.xor", lambda dtype: 0)
 
 
 def reduce_and(operand: ArrayLike, axes: Sequence[int]) -> Array:
@@ -314,8 +314,8 @@ def _arg_extreme(name: str, find, direction: str, identity) -> Primitive:
     return p
 
 
-argmax_p = _arg_extreme("argmax", np.argmax, "GT", lowest)
-argmin_p = _arg_extreme("argmin", np.argmin, "LT", highest)
+argmax_p: Primitive = _arg_extreme("argmax", np.argmax, "GT", lowest)
+argmin_p: Primitive = _arg_extreme("argmin", np.argmin, "LT", highest)
 
 
 def argmax(operand: ArrayLike, axis: int, index_dtype: DTypeLike) -> Array:
@@ -360,7 +360,7 @@ def _reduce_precision_lower(ctx, x, exponent_bits, mantissa_bits):
     )
 
 
-reduce_precision_p = elementwise("reduce_precision", None, _reduce_precision_lower, FLOAT, arity=1)
+reduce_precision_p: Primitive = elementwise("reduce_precision", None, _reduce_precision_lower, FLOAT, arity=1)
 linear_jvp(reduce_precision_p)
 reduce_precision_p.transpose = lambda ct, x, **params: [reduce_precision_p.bind(ct, **params)]
 

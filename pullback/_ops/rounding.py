@@ -7,6 +7,7 @@ import enum
 import numpy as np
 
 from pullback._core.array import Array, ArrayLike
+from pullback._core.primitive import Primitive
 from pullback._ops.families import (
     FLOAT,
     UnaryFunction,
@@ -17,8 +18,8 @@ from pullback._ops.families import (
 
 # --- rounding, and finiteness ---
 
-floor_p = unary("floor", np.floor, "stablehlo.floor", None, FLOAT)
-ceil_p = unary("ceil", np.ceil, "stablehlo.ceil", None, FLOAT)
+floor_p: Primitive = unary("floor", np.floor, "stablehlo.floor", None, FLOAT)
+ceil_p: Primitive = unary("ceil", np.ceil, "stablehlo.ceil", None, FLOAT)
 trunc_p = unary(
     "trunc",
     np.trunc,
@@ -55,8 +56,8 @@ def _round_lower(ctx, x, rounding_method):
     return ctx.op("stablehlo.round_nearest_even" if to_even else "stablehlo.round_nearest_afz", [x])
 
 
-round_p = unary("round", _round_kernel, _round_lower, None, FLOAT)
-is_finite_p = unary(
+round_p: Primitive = unary("round", _round_kernel, _round_lower, None, FLOAT)
+is_finite_p: Primitive = unary(
     "is_finite", np.isfinite, lambda ctx, x: ctx.op("stablehlo.is_finite", [x], ctx.out_avals[0]), None, FLOAT, to_bool
 )
 

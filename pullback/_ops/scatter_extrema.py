@@ -23,9 +23,9 @@ from pullback._ops.sort import along_axis, argsort_of
 
 _INDEX = np.dtype(np.int32)
 
-scatter_mul_p = scatter_primitive("scatter_mul", np.multiply, "stablehlo.multiply", NUMBER)
-scatter_min_p = scatter_primitive("scatter_min", np.minimum, "stablehlo.minimum", ORDERED)
-scatter_max_p = scatter_primitive("scatter_max", np.maximum, "stablehlo.maximum", ORDERED)
+scatter_mul_p: Primitive = scatter_primitive("scatter_mul", np.multiply, "stablehlo.multiply", NUMBER)
+scatter_min_p: Primitive = scatter_primitive("scatter_min", np.minimum, "stablehlo.minimum", ORDERED)
+scatter_max_p: Primitive = scatter_primitive("scatter_max", np.maximum, "stablehlo.maximum", ORDERED)
 
 
 def scatter_mul(

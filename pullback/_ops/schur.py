@@ -22,7 +22,7 @@ from pullback._ops.matrices import (
 )
 
 _INDEX = np.dtype(np.int32)
-schur_p = Primitive("schur", multiple_results=True)
+schur_p: Primitive = Primitive("schur", multiple_results=True)
 
 
 def schur(

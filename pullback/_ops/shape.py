@@ -64,7 +64,7 @@ def canonical_axes(name: str, axes: Iterable[Any], rank: int) -> tuple[int, ...]
 
 # --- broadcast_in_dim: the operand's axes become `dims` of the result, the others repeat ---
 
-broadcast_in_dim_p = Primitive("broadcast_in_dim")
+broadcast_in_dim_p: Primitive = Primitive("broadcast_in_dim")
 
 
 def broadcast_in_dim(operand: ArrayLike, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Array:
@@ -145,7 +145,7 @@ broadcast_in_dim_p.batch = _broadcast_batch
 
 # --- reduce_sum ---
 
-reduce_sum_p = Primitive("reduce_sum")
+reduce_sum_p: Primitive = Primitive("reduce_sum")
 
 
 def reduce_sum(operand: ArrayLike, axes: Sequence[int]) -> Array:
@@ -223,7 +223,7 @@ reduce_sum_p.batch = reduced_batch(reduce_sum_p)
 
 # --- reshape ---
 
-reshape_p = Primitive("reshape")
+reshape_p: Primitive = Primitive("reshape")
 
 
 def reshape(operand: ArrayLike, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None) -> Array:
@@ -306,7 +306,7 @@ def squeeze(array: ArrayLike, dimensions: Sequence[int]) -> Array:
 
 # --- transpose ---
 
-transpose_p = Primitive("transpose")
+transpose_p: Primitive = Primitive("transpose")
 
 
 def transpose(operand: ArrayLike, permutation: Sequence[int]) -> Array:
@@ -364,7 +364,7 @@ transpose_p.batch = _transpose_batch
 
 # --- convert_element_type ---
 
-convert_element_type_p = Primitive("convert_element_type")
+convert_element_type_p: Primitive = Primitive("convert_element_type")
 
 
 def convert_element_type(x: ArrayLike, dtype: DTypeLike | None, weak_type: bool = False) -> Array:

@@ -84,14 +84,16 @@ log_logistic_slope_p = unary(
     lambda t, x, y: neg(mul(t, tanh(mul(scalar(x, 0.5), x)))),
     FLOAT,
 )
-logistic_p = unary("logistic", _logistic_kernel, _logistic_lower, lambda t, x, y: mul(t, logistic_slope_p.bind(x)))
+logistic_p: Primitive = unary(
+    "logistic", _logistic_kernel, _logistic_lower, lambda t, x, y: mul(t, logistic_slope_p.bind(x))
+)
 
 
 def _tanh_tangent(t, x, y):
     return mul(t, mul(scalar(x, 4), logistic_slope_p.bind(mul(scalar(x, 2), x))))
 
 
-tanh_p = unary("tanh", np.tanh, lowering("stablehlo.tanh"), _tanh_tangent)
+tanh_p: Primitive = unary("tanh", np.tanh, lowering("stablehlo.tanh"), _tanh_tangent)
 
 logistic: AccurateFunction = function_with_accuracy(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
 tanh: AccurateFunction = function_with_accuracy(

@@ -28,7 +28,7 @@ _FEW_PARTS = 8
 
 # --- slice: x[start:limit:stride] along every axis ---
 
-slice_p = Primitive("slice")
+slice_p: Primitive = Primitive("slice")
 
 
 def slice(
@@ -260,7 +260,7 @@ def axis_of(name: str, axis: AnyValue, aval: ShapedArray) -> int:
 
 # --- pad: (low, high, interior) elements of padding before, after and between, along every axis ---
 
-pad_p = Primitive("pad")
+pad_p: Primitive = Primitive("pad")
 
 
 def pad(operand: ArrayLike, padding_value: ArrayLike, padding_config: Sequence[tuple[int, int, int]]) -> Array:
@@ -378,7 +378,7 @@ pad_p.batch = _pad_batch
 
 # --- rev ---
 
-rev_p = Primitive("rev")
+rev_p: Primitive = Primitive("rev")
 
 
 def rev(operand: ArrayLike, dimensions: Sequence[int]) -> Array:

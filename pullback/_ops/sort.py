@@ -41,7 +41,7 @@ def along_axis(x: Array, indices: Array, axis: int) -> Array:
 
 # --- sort ---
 
-sort_p = Primitive("sort", multiple_results=True)
+sort_p: Primitive = Primitive("sort", multiple_results=True)
 
 
 def sort(
@@ -178,7 +178,7 @@ sort_p.has(rearranging=True)
 
 # --- top_k ---
 
-top_k_p = Primitive("top_k", multiple_results=True)
+top_k_p: Primitive = Primitive("top_k", multiple_results=True)
 
 
 def top_k(operand: ArrayLike, k: int, *, axis: int = -1) -> tuple[Array, Array]:

@@ -49,21 +49,21 @@ _gauss_p = unary(
     lambda t, x, y: mul(t, mul(scalar(x, -2), mul(x, y))),
     FLOAT,
 )
-erf_p = unary(
+erf_p: Primitive = unary(
     "erf",
     scipy_kernel("erf"),
     "chlo.erf",
     lambda t, x, y: mul(t, mul(scalar(x, 2 / np.sqrt(np.pi)), _gauss_p.bind(x))),
     FLOAT,
 )
-erfc_p = unary(
+erfc_p: Primitive = unary(
     "erfc",
     scipy_kernel("erfc"),
     "chlo.erfc",
     lambda t, x, y: mul(t, mul(scalar(x, -2 / np.sqrt(np.pi)), _gauss_p.bind(x))),
     FLOAT,
 )
-erf_inv_p = unary(
+erf_inv_p: Primitive = unary(
     "erf_inv",
     erf_inv_kernel,
     "chlo.erf_inv",
@@ -208,7 +208,7 @@ def _clamp_part(condition: Callable):
     return lambda t, y, low, x, high: c.select(condition(low, x, high), t, scalar(y, 0))
 
 
-clamp_p = nary(
+clamp_p: Primitive = nary(
     "clamp",
     _clamp_kernel,
     lambda ctx, low, x, high: ctx.op("stablehlo.clamp", [low, x, high], x.aval),
@@ -404,7 +404,7 @@ scale_p.jvp = _scale_jvp
 scale_p.transpose = lambda ct, x, n: [unbroadcast(scale_p.bind(ct, n), x.aval) if is_linear(x) else None, None]
 scale_p.batch = elementwise_batch(scale_p)
 
-nextafter_p = elementwise("nextafter", np.nextafter, "chlo.next_after", FLOAT)
+nextafter_p: Primitive = elementwise("nextafter", np.nextafter, "chlo.next_after", FLOAT)
 zero_jvp(nextafter_p)
 
 

@@ -40,7 +40,7 @@ from pullback._ops.shape import reduce_sum
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.trig import real_dtype
 
-svd_p = Primitive("svd", multiple_results=True)
+svd_p: Primitive = Primitive("svd", multiple_results=True)
 
 
 def svd(

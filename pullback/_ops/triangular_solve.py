@@ -23,7 +23,7 @@ from pullback._ops.matrices import (
 from pullback._ops.shape import expand_dims, reshape
 from pullback._xla.lapack import lapack_call
 
-triangular_solve_p = Primitive("triangular_solve")
+triangular_solve_p: Primitive = Primitive("triangular_solve")
 
 
 def triangular_solve(

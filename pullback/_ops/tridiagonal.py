@@ -27,7 +27,7 @@ from pullback._xla import lapack
 from pullback._xla.lapack import lapack_call
 
 _INDEX = np.dtype(np.int32)
-tridiagonal_solve_p = Primitive("tridiagonal_solve")
+tridiagonal_solve_p: Primitive = Primitive("tridiagonal_solve")
 
 
 def tridiagonal_solve(

@@ -66,14 +66,14 @@ _atan_slope_p = unary(
     lambda t, x, y: mul(t, mul(mul(mul(scalar(x, -2), y), x), y)),
 )
 
-sin_p = unary("sin", _rounded(np.sin), lowering("stablehlo.sine"), lambda t, x, y: mul(t, cos(x)))
-cos_p = unary("cos", _rounded(np.cos), lowering("stablehlo.cosine"), lambda t, x, y: mul(t, neg(sin(x))))
-tan_p = unary("tan", np.tan, lowering("stablehlo.tan"), lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
-asin_p = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))
-acos_p = unary(
+sin_p: Primitive = unary("sin", _rounded(np.sin), lowering("stablehlo.sine"), lambda t, x, y: mul(t, cos(x)))
+cos_p: Primitive = unary("cos", _rounded(np.cos), lowering("stablehlo.cosine"), lambda t, x, y: mul(t, neg(sin(x))))
+tan_p: Primitive = unary("tan", np.tan, lowering("stablehlo.tan"), lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
+asin_p: Primitive = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))
+acos_p: Primitive = unary(
     "acos", np.arccos, lowering("chlo.acos"), lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x))))
 )
-atan_p = unary("atan", np.arctan, lowering("chlo.atan"), lambda t, x, y: mul(t, _atan_slope_p.bind(x)))
+atan_p: Primitive = unary("atan", np.arctan, lowering("chlo.atan"), lambda t, x, y: mul(t, _atan_slope_p.bind(x)))
 
 sin: AccurateFunction = function_with_accuracy(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos: AccurateFunction = function_with_accuracy(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
@@ -118,16 +118,18 @@ def _asinh_slope_lower(x):
 _asinh_slope_p = unary(
     "asinh_slope", _asinh_slope_kernel, _asinh_slope_lower, lambda t, x, y: mul(t, neg(mul(mul(mul(x, y), y), y)))
 )
-sinh_p = unary("sinh", np.sinh, lowering("chlo.sinh"), lambda t, x, y: mul(t, cosh(x)))
-cosh_p = unary("cosh", np.cosh, lowering("chlo.cosh"), lambda t, x, y: mul(t, sinh(x)))
-asinh_p = unary("asinh", np.arcsinh, lowering("chlo.asinh"), lambda t, x, y: mul(t, _asinh_slope_p.bind(x)))
-acosh_p = unary(
+sinh_p: Primitive = unary("sinh", np.sinh, lowering("chlo.sinh"), lambda t, x, y: mul(t, cosh(x)))
+cosh_p: Primitive = unary("cosh", np.cosh, lowering("chlo.cosh"), lambda t, x, y: mul(t, sinh(x)))
+asinh_p: Primitive = unary("asinh", np.arcsinh, lowering("chlo.asinh"), lambda t, x, y: mul(t, _asinh_slope_p.bind(x)))
+acosh_p: Primitive = unary(
     "acosh",
     np.arccosh,
     lowering("chlo.acosh"),
     lambda t, x, y: mul(t, mul(rsqrt(sub(x, scalar(x, 1))), rsqrt(add(x, scalar(x, 1))))),
 )
-atanh_p = unary("atanh", np.arctanh, lowering("chlo.atanh"), lambda t, x, y: div(t, _one_minus_square_p.bind(x)))
+atanh_p: Primitive = unary(
+    "atanh", np.arctanh, lowering("chlo.atanh"), lambda t, x, y: div(t, _one_minus_square_p.bind(x))
+)
 
 sinh: Callable[[Any], Array] = function_of_one(
     __name__, sinh_p, "The hyperbolic sine, (exp(x) - exp(-x)) / 2.", "0.", "0.0"
@@ -261,7 +263,7 @@ def _sign_tangent(t, x, y):
     return mul(complex(share, scalar(share, 0)), quotient_or_nan(turn, abs_p.bind(x)))
 
 
-sign_p = unary("sign", np.sign, _sign_lower, _sign_tangent, NUMBER)
+sign_p: Primitive = unary("sign", np.sign, _sign_lower, _sign_tangent, NUMBER)
 
 sign: UnaryFunction = function_of_one(
     __name__,
@@ -293,7 +295,7 @@ def _abs_tangent(t, x, y):
     return real(mul(t, conj(kinked(quotient_or_nan(x, y), y))))
 
 
-abs_p = unary(
+abs_p: Primitive = unary(
     "abs", np.abs, lambda ctx, x: ctx.op("stablehlo.abs", [x], ctx.out_avals[0]), _abs_tangent, NUMBER, real_dtype
 )
 

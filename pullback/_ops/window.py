@@ -102,7 +102,7 @@ def _window_primitive(name, op, identity, accepts) -> Primitive:
 
 # --- sums ---
 
-reduce_window_sum_p = _window_primitive("reduce_window_sum", "stablehlo.add", lambda dtype: 0, NUMBER)
+reduce_window_sum_p: Primitive = _window_primitive("reduce_window_sum", "stablehlo.add", lambda dtype: 0, NUMBER)
 
 
 def _sum_transpose(ct, x, window_dimensions, window_strides, padding, base_dilation, window_dilation):
@@ -217,8 +217,8 @@ def _where_extreme(name, direction, identity) -> Primitive:
     return p
 
 
-reduce_window_max_p = _extreme("reduce_window_max", "stablehlo.maximum", "GT", reduce.lowest)
-reduce_window_min_p = _extreme("reduce_window_min", "stablehlo.minimum", "LT", reduce.highest)
+reduce_window_max_p: Primitive = _extreme("reduce_window_max", "stablehlo.maximum", "GT", reduce.lowest)
+reduce_window_min_p: Primitive = _extreme("reduce_window_min", "stablehlo.minimum", "LT", reduce.highest)
 
 
 # --- wrappers ---

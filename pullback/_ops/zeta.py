@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array, ArrayLike
+from pullback._core.primitive import Primitive
 from pullback._ops.elementwise import add, mul, neg, scalar
 from pullback._ops.expressions import Expr, iterate, kernel, repeat, written
 from pullback._ops.families import FLOAT, elementwise, nary, operands, scipy_kernel
@@ -187,7 +188,7 @@ per_operand_jvp(
         ),
     ),
 )
-zeta_p = nary(
+zeta_p: Primitive = nary(
     "zeta",
     _zeta_kernel,
     written(_hurwitz),
@@ -235,7 +236,7 @@ def _polygamma_kernel(n, x):
     return value if np.all(good) else np.where(good, value, kernel(_polygamma)(order, wide))
 
 
-polygamma_p = nary(
+polygamma_p: Primitive = nary(
     "polygamma",
     _polygamma_kernel,
     written(_polygamma),

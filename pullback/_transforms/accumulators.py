@@ -150,7 +150,7 @@ class Parts(GradAccum):
 
     def __init__(self, aval: ShapedArray):
         super().__init__(aval)
-        self.total = ValAccum(aval)
+        self.total: ValAccum = ValAccum(aval)
         self.scattered: list[Scattered] = []
 
     def add(self, ct: Any) -> None:

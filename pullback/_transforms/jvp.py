@@ -26,8 +26,8 @@ class DualTracer(Tracer):
     def __init__(self, trace: Trace, primal: AnyValue, tangent: AnyValue):
         self.owner = trace
         self.aval = primal.aval
-        self.primal = primal
-        self.tangent = tangent
+        self.primal: Any = primal
+        self.tangent: Any = tangent
 
     def known(self) -> ConcreteArray | None:
         return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
@@ -46,12 +46,12 @@ class JVPTrace(Trace):
 
     def __init__(self, parent: Trace | None, subject: str = "jvp"):
         super().__init__(parent)
-        self.subject = subject
+        self.subject: str = subject
 
     def describe(self) -> str:
         return self.subject
 
-    def split(self, args: Sequence[Any]) -> tuple[list, list, bool]:
+    def split(self, args: Sequence[Any]) -> tuple[list[Any], list[Any], bool]:
         """Primals, tangents, and whether any of the values belongs to this trace."""
         primals, tangents, active = [], [], False
         for a in args:

@@ -27,13 +27,13 @@ class BatchTracer(Tracer):
 
     def __init__(self, trace: BatchTrace, value: AnyValue, dim: int):
         self.owner = trace
-        self.batch_value = value
-        self.dim = dim
+        self.batch_value: Any = value
+        self.dim: int = dim
         aval = value.aval
         if type(aval) is ShapedArray:
             self.aval = make_aval(aval.shape[:dim] + aval.shape[dim + 1 :], aval.dtype, aval.weak_type)
         else:
-            self.aval = without_leading(aval)
+            self.aval: ShapedArray = without_leading(aval)
 
     def outer(self) -> Any:
         return self.batch_value
@@ -49,15 +49,15 @@ class BatchTrace(Trace):
 
     def __init__(self, parent: Trace | None, axis_name: AxisName | None, size: int, subject: str = "vmap"):
         super().__init__(parent)
-        self.axis_name = axis_name
-        self.size = size
-        self.subject = subject
-        self.repeats = True
+        self.axis_name: AxisName | None = axis_name
+        self.size: int = size
+        self.subject: str = subject
+        self.repeats: bool = True
 
     def describe(self) -> str:
         return self.subject if self.axis_name is None else f"{self.subject} over the axis {self.axis_name!r}"
 
-    def split(self, args: Sequence[Any]) -> tuple[list, list]:
+    def split(self, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Values, and their batch axes (None for an unbatched value)."""
         values: list[Any] = []
         dims: list[int | None] = []

@@ -108,8 +108,8 @@ class Value:
     __slots__ = ("name", "aval")
 
     def __init__(self, name: str, aval: ShapedArray):
-        self.name = name
-        self.aval = aval
+        self.name: str = name
+        self.aval: ShapedArray = aval
 
 
 class Module:
@@ -170,10 +170,10 @@ class Block:
     __slots__ = ("module", "lines", "constants", "counter", "out_avals", "order")
 
     def __init__(self, module: Module, counter: list[int] | None = None):
-        self.module = module
+        self.module: Module = module
         self.lines: list[str] = []
         self.constants: dict[Any, Value] = {}
-        self.counter = [0] if counter is None else counter
+        self.counter: list[int] = [0] if counter is None else counter
         self.out_avals: list[ShapedArray] = []
         self.order: Any = None
 

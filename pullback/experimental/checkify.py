@@ -59,13 +59,13 @@ class ErrorCategory(enum.Enum):
     OOB = "oob"
 
 
-user_checks = frozenset({ErrorCategory.USER})
-nan_checks = frozenset({ErrorCategory.NAN})
-div_checks = frozenset({ErrorCategory.DIV})
-index_checks = frozenset({ErrorCategory.OOB})
-float_checks = nan_checks | div_checks
-automatic_checks = float_checks | index_checks
-all_checks = automatic_checks | user_checks
+user_checks: frozenset[ErrorCategory] = frozenset({ErrorCategory.USER})
+nan_checks: frozenset[ErrorCategory] = frozenset({ErrorCategory.NAN})
+div_checks: frozenset[ErrorCategory] = frozenset({ErrorCategory.DIV})
+index_checks: frozenset[ErrorCategory] = frozenset({ErrorCategory.OOB})
+float_checks: frozenset[ErrorCategory] = nan_checks | div_checks
+automatic_checks: frozenset[ErrorCategory] = float_checks | index_checks
+all_checks: frozenset[ErrorCategory] = automatic_checks | user_checks
 
 _PREFIX = "checkify "
 # the number of a check in the source of its message, which jaxprs that are kept refer to

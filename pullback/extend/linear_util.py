@@ -67,9 +67,9 @@ class WrappedFun:
     def __init__(
         self, f: Callable[..., Any], params: dict[str, Any], debug_info: AnyValue, transformed: Callable[..., Any]
     ):
-        self.f = f
-        self.params = params
-        self.debug_info = debug_info
+        self.f: Any = f
+        self.params: dict[str, Any] = params
+        self.debug_info: Any = debug_info
         self._transformed = transformed
 
     @property

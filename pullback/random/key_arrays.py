@@ -227,8 +227,8 @@ class KeyAval:
     weak_type: bool = False
 
     def __init__(self, shape: tuple[int, ...], dtype: KeyType):
-        self.shape = shape
-        self.dtype = dtype
+        self.shape: tuple[int, ...] = shape
+        self.dtype: KeyType = dtype
 
     @property
     def ndim(self) -> int:

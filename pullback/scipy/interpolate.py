@@ -61,7 +61,8 @@ class RegularGridInterpolator:
                 "RegularGridInterpolator: bounds_error=True is not implemented, for compiled code cannot raise; "
                 "points outside of the grid get fill_value"
             )
-        self.method, self.bounds_error = method, bounds_error
+        self.method: str = method
+        self.bounds_error: bool = bounds_error
         (table,) = promote_operands("RegularGridInterpolator", INEXACT, values)
         grid = [as_operand(x, "RegularGridInterpolator", f"points[{i}]") for i, x in enumerate(points)]
         if len(grid) > table.ndim:
@@ -87,7 +88,8 @@ class RegularGridInterpolator:
             if dtypes.is_complex(fill.dtype) and not dtypes.is_complex(table.dtype):
                 raise ValueError("RegularGridInterpolator: fill_value must be real, as values is")
             self.fill_value = fill
-        self.grid, self.values = tuple(grid), table
+        self.grid: tuple[Array, ...] = tuple(grid)
+        self.values: Array = table
 
     @boundary
     def __call__(self, xi: ArrayLike | tuple[ArrayLike, ...], method: str | None = None) -> Array:

@@ -46,7 +46,7 @@ from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
 from pullback._transforms.vmap import batch_jaxpr
 
-cond_p = HigherOrder(
+cond_p: HigherOrder = HigherOrder(
     "cond",
     lambda params: [called(branch, 1) for branch in params["branches"]],
     lambda params, jaxprs, kept: {"branches": tuple(jaxprs)},

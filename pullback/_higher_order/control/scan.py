@@ -53,7 +53,7 @@ def _rebuilt(params, jaxprs, kept):
     return params
 
 
-scan_p = HigherOrder("scan", _bodies, _rebuilt)
+scan_p: HigherOrder = HigherOrder("scan", _bodies, _rebuilt)
 
 
 def bind_scan(

@@ -65,7 +65,7 @@ def _rebuilt(params, jaxprs, kept):
     return params
 
 
-while_p = HigherOrder("while", _bodies, _rebuilt)
+while_p: HigherOrder = HigherOrder("while", _bodies, _rebuilt)
 _leaf = tree_structure(0)
 
 

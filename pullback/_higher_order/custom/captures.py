@@ -98,9 +98,9 @@ class CaptureSearch:
     __slots__ = ("roots", "cells", "always")
 
     def __init__(self, decorated: AnyValue, roots: Iterable[Any]):
-        self.roots = [root for root in roots if root is not None]
+        self.roots: list[Any] = [root for root in roots if root is not None]
         self.cells: list[Any] = []
-        self.always = False
+        self.always: bool = False
         for root in self.roots:
             if type(root) is types.FunctionType:
                 self.cells += [cell for cell in root.__closure__ or () if not _needs_no_search(cell, decorated)]

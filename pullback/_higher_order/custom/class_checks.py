@@ -62,6 +62,11 @@ class Declared:
         "holds_refs",
     )
 
+    in_avals: tuple[ShapedArray, ...]
+    out_avals: tuple[ShapedArray, ...]
+    in_tree: Any
+    out_tree: Any
+
     def __init__(self, name: str, in_avals: AnyValue, out_aval: PyTree):
         if not isinstance(in_avals, tuple):
             raise TypeError(
@@ -70,11 +75,11 @@ class Declared:
             )
         self.in_avals, self.in_tree = declared_types(f"{name}.in_avals", in_avals)
         self.out_avals, self.out_tree = declared_types(f"{name}.out_aval", out_aval)
-        self.count = len(in_avals)
-        self.takes_refs = any(isinstance(aval, RefType) for aval in self.in_avals)
-        self.holds_refs = False
-        self.plain = self.in_tree.num_nodes == len(self.in_avals) + 1
-        self.single = self.out_tree == LEAF
+        self.count: int = len(in_avals)
+        self.takes_refs: bool = any(isinstance(aval, RefType) for aval in self.in_avals)
+        self.holds_refs: bool = False
+        self.plain: Any = self.in_tree.num_nodes == len(self.in_avals) + 1
+        self.single: Any = self.out_tree == LEAF
 
     @classmethod
     def of(cls, name: str, in_avals: AnyValue, out_aval: PyTree) -> Declared:

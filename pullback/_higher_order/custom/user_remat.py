@@ -23,14 +23,14 @@ class UserRemat:
     nondifferentiable arguments.
     """
 
-    fwd: Callable | None = None
-    rem: Callable | None = None
-    bwd: Callable | None = None
+    fwd: Callable[..., Any] | None = None
+    rem: Callable[..., Any] | None = None
+    bwd: Callable[..., Any] | None = None
     by_policy: bool = False
     symbolic_zeros: bool = False
     with_fixed: bool = True
 
-    def parts(self) -> tuple[Callable | None, ...]:
+    def parts(self) -> tuple[Callable[..., Any] | None, ...]:
         """The user's functions, which may hold captured traced values."""
         return self.fwd, self.rem, self.bwd
 

@@ -126,13 +126,13 @@ class UserCall(CallLabels, RuledCall):
     ):
         self.decorated = decorated
         self.layout = layout
-        self.in_tree = in_tree
-        self.fixed = fixed
-        self.keywords = keywords
+        self.in_tree: Any = in_tree
+        self.fixed: Sequence[Any] = fixed
+        self.keywords: dict[str, Any] = keywords
         self.site = site
         self.out_tree: Any = None
         self.out_avals: list[ShapedArray] | None = None
-        self.forward = decorated.forward
+        self.forward: Any = decorated.forward
         if decorated.forward == "fwd" and any(decorated.fun is fun for fun in _running.functions):
             self.forward = "primal"
 
@@ -173,7 +173,7 @@ class UserCall(CallLabels, RuledCall):
         """All positional arguments of the user's function, from the leaves of the differentiable ones."""
         return self.layout.join(self.in_tree.unflatten(leaves), self.fixed)
 
-    def fun(self, *leaves):
+    def fun(self, *leaves: Any) -> Any:
         outs, self.out_tree = flatten_result(
             type(self.decorated).__name__,
             self.decorated.fun,

@@ -42,7 +42,7 @@ from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
 from pullback._transforms.vmap import batch_jaxpr
 
-linear_solve_p = HigherOrder("linear_solve", *held_under("matvec", "vecmat", "solve", "transpose_solve"))
+linear_solve_p: HigherOrder = HigherOrder("linear_solve", *held_under("matvec", "vecmat", "solve", "transpose_solve"))
 
 
 @boundary

@@ -26,7 +26,7 @@ class _Concatenator:
 
     def __init__(self, name: str, axis: int, ndmin: int, first: int):
         self.name = name
-        self.settings = axis, ndmin, first
+        self.settings: tuple[int, int, int] = axis, ndmin, first
 
     def __repr__(self) -> str:
         return f"numpy.{self.name}"

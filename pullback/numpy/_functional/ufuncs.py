@@ -75,12 +75,13 @@ class ufunc(metaclass=_UfuncType):
         reduceat: Callable[..., Any] | None = None,
     ):
         check_callable("ufunc", func)
-        self.nin, self.nout = integer("ufunc", "nin", nin), integer("ufunc", "nout", nout)
+        self.nin: int = integer("ufunc", "nin", nin)
+        self.nout: int = integer("ufunc", "nout", nout)
         if self.nin < 1 or self.nout < 1:
             raise ValueError(f"ufunc: nin and nout must be positive, got {nin} and {nout}")
-        self.nargs = self.nin if nargs is None else nargs
+        self.nargs: int = self.nin if nargs is None else nargs
         self.identity = identity
-        self.__name__ = name or function_name(func)
+        self.__name__: str = name or function_name(func)
         self._func = func
         self._call = call or vectorize(func)
         self._ways = {"reduce": reduce, "accumulate": accumulate, "at": at, "reduceat": reduceat}
