@@ -61,6 +61,7 @@ registry.__module__ = __name__
 registry.__name__ = "registry"
 
 _flatten = registry.flatten
+_all_leaves = _pytree.all_leaves
 
 _Type = TypeVar("_Type", bound=type[Any])
 IsLeaf = Callable[[Any], bool] | None
@@ -217,7 +218,7 @@ def all_leaves(iterable: Iterable[Any], is_leaf: IsLeaf = None) -> bool:
     """
     items = list(iterable)
     if is_leaf is None:
-        return _pytree.all_leaves(registry, items)
+        return _all_leaves(registry, items)
     leaves = tree_leaves(items, is_leaf)
     return len(leaves) == len(items) and all(leaf is item for leaf, item in zip(leaves, items, strict=True))
 

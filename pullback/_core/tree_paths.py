@@ -24,6 +24,7 @@ from pullback._core.typing import AnyValue, PyTree
 KeyPath = tuple[Any, ...]
 Difference = tuple[KeyPath, str, str, str]
 _MISSING = object()
+_flatten_with_path = registry.flatten_with_path
 
 
 # -- Mapping. --------------------------------------------------------------------------------------------
@@ -193,7 +194,7 @@ def tree_flatten_with_path(
     [((DictKey(key='a'), SequenceKey(idx=0)), 1)]
     """
     try:
-        return registry.flatten_with_path(tree, _with_path(is_leaf, is_leaf_takes_path))
+        return _flatten_with_path(tree, _with_path(is_leaf, is_leaf_takes_path))
     except (ValueError, TypeError, SystemError):
         if not is_leaf_takes_path:
             tree_flatten(tree, is_leaf)  # raises a readable message, for example about unsortable keys

@@ -13,10 +13,10 @@ from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import described
 from pullback._core.public_array import ExtendedArray
-from pullback._core.tree import GetAttrKey, register_pytree_node
+from pullback._core.tree import GetAttrKey
 from pullback._core.types import ShapeDtypeStruct, canonical_dimension
 from pullback._core.typing import AnyValue, DTypeLike, Index
-from pullback._core.users_trees import extended_arrays_exist
+from pullback._core.users_trees import begin_extended_arrays, extended_arrays_exist, register_extended_array
 from pullback._ops.compare import bitwise_not, eq
 from pullback._ops.reduce import reduce_and
 from pullback._ops.shape import reshape, transpose
@@ -277,13 +277,14 @@ class KeysAt:
 
 def typed(words: Array, dtype: KeyType) -> PRNGKeyArray:
     """The keys of a type with these words."""
-    extended_arrays_exist[0] = True
+    if not extended_arrays_exist[0]:
+        begin_extended_arrays()
     keys = object.__new__(PRNGKeyArray)
     keys._words, keys.dtype = words, dtype
     return keys
 
 
-register_pytree_node(
+register_extended_array(
     PRNGKeyArray,
     lambda keys: ((keys._words,), keys.dtype),
     lambda dtype, children: typed(children[0], dtype),

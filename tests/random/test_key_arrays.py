@@ -1,5 +1,9 @@
 """Typed keys as arrays: leaves of users' pytrees, moved by NumPy's functions, with the attributes of arrays."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +34,9 @@ def test_keys_are_leaves():
     assert tree.leaves(pair, lambda x: isinstance(x, list)) == [pair["a"], pair["b"]]
     assert tree.leaves(pair, is_leaf=lambda x: isinstance(x, list))[1] is pair["b"]
     assert tree.map_with_path(lambda path, x: len(path), pair) == {"a": 1, "b": [2, 2]}
+    assert tree.broadcast((1, 2), (KEYS, {"a": KEYS[0]})) == (1, {"a": 2})
     assert pb.tree_util.all_leaves([KEYS, 1])
+    assert not pb.tree_util.all_leaves([KEYS, [1]])
     assert tree.all({"a": True}, is_leaf=None)
     assert isinstance(KEYS, pb.Array)
 
@@ -104,3 +110,62 @@ def test_what_computes_refuses_keys():
             call()
     with pytest.raises(TypeError, match="stack: argument 1: expected an array or a number, got 'a'"):
         pnp.stack([KEYS, "a"])
+
+
+_COUNT = """
+import sys, pullback.numpy as pnp
+from pullback import tree, tree_util
+from pullback._core import tree as nodes, tree_paths as paths
+
+t = {"a": 1, "b": [2, 3]}
+calls = [
+    (tree.flatten, nodes.tree_flatten, (t,), {}),
+    (tree.leaves, nodes.tree_leaves, (t,), {}),
+    (tree.structure, nodes.tree_structure, (t,), {}),
+    (tree.map, paths.tree_map, (max, t, t), {}),
+    (tree.map, paths.tree_map, (abs, t), {"is_leaf": callable}),
+    (tree.reduce, paths.tree_reduce, (max, t), {}),
+    (tree.leaves_with_path, paths.tree_leaves_with_path, (t,), {}),
+    (tree_util.all_leaves, nodes.all_leaves, ([1, 2],), {}),
+]
+
+
+def instructions(f, args, kwargs):
+    def trace(frame, event, arg):
+        frame.f_trace_opcodes = True
+        counts[event == "opcode"] += 1
+        return trace
+
+    counts = [0, 0]
+    sys.settrace(trace)
+    f(*args, **kwargs)
+    sys.settrace(None)
+    return counts[1]
+
+
+for public, internal, args, kwargs in calls:
+    print(public.__name__, instructions(public, args, kwargs), instructions(internal, args, kwargs))
+"""
+
+
+def test_functions_on_trees_cost_nothing_more_before_there_are_keys():
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True, check=True, env=env)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 8
+    for name, public, internal in lines:
+        assert int(public) == int(internal) > 0, name
+
+
+def test_trees_without_keys_are_flattened_without_a_predicate():
+    calls = []
+    previous = sys.getprofile()
+    sys.setprofile(lambda frame, event, arg: calls.append(frame.f_code.co_name) if event == "call" else None)
+    tree.leaves([1] * 100)
+    sys.setprofile(previous)
+    assert calls == ["tree_leaves", "tree_flatten", "_flatten"]
+
+
+def test_functions_that_move_entries_have_one_wrapper():
+    for name in ("reshape", "where", "concatenate", "transpose", "stack", "take"):
+        assert not hasattr(getattr(pnp, name).__wrapped__, "__wrapped__"), name

@@ -24,10 +24,12 @@ _MOVING = (
 def accept_extended(namespace: dict[str, Any]) -> None:
     """Have those functions of a public module that only move entries take arrays of extended dtypes."""
     for name in _MOVING:
-        namespace[name] = _accepting(namespace[name], namespace["__name__"])
+        namespace[name] = _accepting(namespace[name].__wrapped__, namespace["__name__"])
 
 
 def _accepting(fun: Callable[..., Any], module: str) -> Callable[..., Any]:
+    """A `boundary` of the function that looks for such arrays when the function has refused its arguments."""
+
     @functools.wraps(fun)
     def entry(*args, **kwargs):
         try:
