@@ -35,10 +35,10 @@ def not_linear(records: Sequence[Record], outputs: Sequence[Any]) -> Primitive |
     else:
         return None
     # most records are not sums, and most sums are of tangents only: both take a fast path
-    live = {t.index for t in outputs if isinstance(t, LinearTracer)}
+    live = {t._index for t in outputs if isinstance(t, LinearTracer)}
     for record in reversed(records):
         for node in record.outputs:
-            if node.index in live:
+            if node._index in live:
                 break
         else:
             continue
@@ -48,7 +48,7 @@ def not_linear(records: Sequence[Record], outputs: Sequence[Any]) -> Primitive |
                 tangents += 1
                 # choices by a tangent are refused where they are made
                 if type(a.aval) is not ShapedArray or a.aval.dtype.kind not in "iub":
-                    live.add(a.index)
+                    live.add(a._index)
         if type(primitive) is HigherOrder or (primitive.traits.additive is not None and tangents < len(record.inputs)):
             found = _adds_on_tape(primitive, record.params, record.inputs)
             if found is not None:

@@ -31,9 +31,9 @@ def vanishes(x: AnyValue) -> bool:
         return not _has_nonzero(x.value)
     while isinstance(x, Tracer) and not isinstance(x, StagedTracer):
         # a batched value, or one under differentiation by an outer transformation
-        x = x.outer()
+        x = x._outer()
     if isinstance(x, StagedTracer):
-        return is_zero(_known_values(x.owner).get(x.atom))
+        return is_zero(_known_values(x._trace).get(x._atom))
     return type(x) is ConcreteArray and not _has_nonzero(x.value)
 
 

@@ -34,8 +34,8 @@ def _primal(x: AnyValue) -> Any:
         if not x.cell.owner.alive:
             x.cell.content, x.cell.owner = _primal(x.cell.content), context.trace
         return x
-    while isinstance(x, Tracer) and not x.owner.alive and hasattr(x, "primal"):
-        x = x.primal
+    while isinstance(x, Tracer) and not x._trace.alive and hasattr(x, "_primal"):
+        x = x._primal
     return x
 
 

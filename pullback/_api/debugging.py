@@ -136,7 +136,7 @@ def _is_traced(value: AnyValue) -> bool:
         tracers = [x for x in tree_flatten(value)[0] if isinstance(x, Tracer)]
     except (TypeError, ValueError):
         return False
-    return bool(tracers) and all(x.owner.alive and not is_linear(x) for x in tracers)
+    return bool(tracers) and all(x._trace.alive and not is_linear(x) for x in tracers)
 
 
 def _open(place: Location, surroundings: dict[str, Any], variables: dict[str, Any], stdin: Any, stdout: Any) -> None:

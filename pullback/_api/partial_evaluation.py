@@ -67,7 +67,7 @@ class _Partial(Trace):
         return self.staging.describe()
 
     def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        unknown = any(type(a) is StagedTracer and a.owner is self.staging for a in args)
+        unknown = any(type(a) is StagedTracer and a._trace is self.staging for a in args)
         return call_with(self.staging if unknown else self.staging.parent, primitive.bind, *args, **params)
 
 
@@ -99,7 +99,7 @@ def trace_to_jaxpr_nounits(
         outs = [lift(x) for x in call_with(_Partial(trace), fun.call_wrapped, *args)]
         wanted = [instantiate] * len(outs) if isinstance(instantiate, bool) else instantiate
         staged = [
-            forced or (type(x) is StagedTracer and x.owner is trace) for x, forced in zip(outs, wanted, strict=True)
+            forced or (type(x) is StagedTracer and x._trace is trace) for x, forced in zip(outs, wanted, strict=True)
         ]
         closed = trace.finish([x for x, kept in zip(outs, staged, strict=True) if kept])
     finally:

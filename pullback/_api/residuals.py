@@ -88,17 +88,17 @@ def traced_residuals(f: Callable[..., Any], args: Sequence[PyTree], kwargs: dict
         # with this option on, equations record the user's line that they come from, through every transformation
         with debug_nans(True):
             _, linear = call_with(trace, linearize_flat, flat, inputs)
-        places = {x.atom: i for i, x in enumerate(inputs)}
+        places = {x._atom: i for i, x in enumerate(inputs)}
         found: dict[int, Kept] = {}
         for value in _operands(linear):
             if isinstance(value, ConcreteArray):
                 found[id(value)] = Kept(Residual(value.aval, _CONSTANT), None)
-            elif isinstance(value, StagedTracer) and value.owner is trace:
-                i = places.get(value.atom)
-                source = _source(trace.eqns, value.atom) if i is None else f"from the argument {names[i]}"
-                found[id(value.atom)] = Kept(Residual(value.aval, source), i)
+            elif isinstance(value, StagedTracer) and value._trace is trace:
+                i = places.get(value._atom)
+                source = _source(trace.eqns, value._atom) if i is None else f"from the argument {names[i]}"
+                found[id(value._atom)] = Kept(Residual(value.aval, source), i)
             else:
-                found[id(value)] = Kept(Residual(value.aval, f"from {value.owner.describe()}"), None)
+                found[id(value)] = Kept(Residual(value.aval, f"from {value._trace.describe()}"), None)
         return list(found.values())
     finally:
         trace.alive = False
@@ -107,7 +107,7 @@ def traced_residuals(f: Callable[..., Any], args: Sequence[PyTree], kwargs: dict
 def _operands(linear: Linearized) -> list[Any]:
     """The operands other than tangents of the operations that give the tangents of the results."""
     return [
-        x for record, _ in linear.needed() for x in record.inputs if not (type(x) is Node and x.owner is linear.tape)
+        x for record, _ in linear.needed() for x in record.inputs if not (type(x) is Node and x._trace is linear.tape)
     ]
 
 

@@ -89,14 +89,14 @@ class RuleTable(MutableMapping[Any, Any]):
 class _Unknown(LinearTracer):
     """A linear operand, for a rule of the package that is called through a table."""
 
-    __slots__ = ("index",)
+    __slots__ = ("_index",)
 
     def __init__(self, aval: ShapedArray):
-        self.owner = context.trace
+        self._trace = context.trace
         self.aval = aval
-        self.index = 0
+        self._index = 0
 
-    def origin(self) -> str:
+    def _origin(self) -> str:
         return "it is an UndefinedPrimal"
 
 

@@ -247,7 +247,7 @@ def concrete_or_error(force: Callable[[Any], Any] | None, val: AnyValue, context
     >>> concrete_or_error(int, 3.0)
     3
     """
-    known = val.concrete(context or "concrete_or_error") if isinstance(val, Tracer) else val
+    known = val._concrete(context or "concrete_or_error") if isinstance(val, Tracer) else val
     return known if force is None else force(known)
 
 

@@ -267,9 +267,9 @@ def check_level(cell: Cell, value: Tracer) -> None:
     while trace is not None and trace is not cell.owner:
         if type(trace) is RefScope and cell.root() in trace.contents:
             return
-        if trace is value.owner and not isinstance(trace, StagingTrace):
+        if trace is value._trace and not isinstance(trace, StagingTrace):
             raise ValueError(
-                f"a value of type {value.aval.str_short()} traced by {value.owner.describe()} was written to "
+                f"a value of type {value.aval.str_short()} traced by {value._trace.describe()} was written to "
                 f"{cell.described()}, outside of that transformation: its derivative would be lost. Make the Ref "
                 "inside of the transformed function; return the value as a result, or as aux; or write "
                 "lax.stop_gradient(x), if it is to be kept without that."

@@ -332,9 +332,9 @@ def unpacked(x: Any) -> Any:
 
 def _is_differentiated(x: Any) -> bool:
     while isinstance(x, Tracer):
-        if not x.constant():
+        if not x._constant():
             return True
-        x = x.outer()
+        x = x._outer()
     return False
 
 

@@ -2,7 +2,8 @@
 
 A traced value has the attributes of its type: fields, and what is declared by `aval_property` and `aval_method`; an
 operator `x + y` is the static method `_add` of the type. In functions with rules, and in rules, it also has the
-attributes of a value of its class. Tracers of arrays are of the same classes. So that nothing
+attributes of a value of its class. Tracers of arrays are of the same classes, whose own slots and methods have names
+that begin with an underscore: no field of a type has one of those. So that nothing
 costs them, tracers get descriptors for those names, and operators that tell the types apart, when the first value of a
 type is met.
 """
@@ -110,7 +111,7 @@ def declare_attributes(ty: OwnType, interface: type, value: AnyValue, unpacked: 
         if name.startswith("_") or name == "aval" or isinstance(vars(Tracer).get(name), _OwnAttribute):
             continue
         others = getattr(Tracer, name, None)
-        if others is None or (name in own and name not in OF_ARRAYS and hasattr(others, "__get__")):
+        if others is None or (name not in OF_ARRAYS and hasattr(others, "__get__")):
             setattr(Tracer, name, _OwnAttribute(name, others, unpacked))
 
 

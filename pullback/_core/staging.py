@@ -19,23 +19,23 @@ from pullback._core.typing import AnyValue
 
 
 class StagedTracer(Tracer):
-    """A value of the function being staged; `atom` names it in the jaxpr."""
+    """A value of the function being staged; `_atom` names it in the jaxpr."""
 
-    __slots__ = ("atom",)
-    owner: StagingTrace
+    __slots__ = ("_atom",)
+    _trace: StagingTrace
 
     def __init__(self, trace: StagingTrace, aval: ShapedArray, var: Var):
-        self.owner = trace
+        self._trace = trace
         self.aval = aval
-        self.atom: Var = var
+        self._atom: Var = var
 
-    def origin(self) -> str:
-        trace = self.owner
+    def _origin(self) -> str:
+        trace = self._trace
         for eqn in trace.eqns:
-            if any(v is self.atom for v in eqn.outvars):
+            if any(v is self._atom for v in eqn.outvars):
                 return f"it was made by '{eqn.primitive.name}' at {eqn.location}"
         for i, v in enumerate(trace.invars):
-            if v is self.atom:
+            if v is self._atom:
                 return f"it is argument {trace.input_name(i)}"
         return ""
 
@@ -75,7 +75,7 @@ class StagingTrace(Trace):
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Append an equation; returns its tracer, or the list of them."""
-        invars = [a.atom if type(a) is StagedTracer and a.owner is self else self.constant(a) for a in args]
+        invars = [a._atom if type(a) is StagedTracer and a._trace is self else self.constant(a) for a in args]
         out = primitive.infer(tuple([v.aval for v in invars]), params)
         frame = sys._getframe(2)
         while frame.f_back is not None and is_internal(frame.f_code):
@@ -97,8 +97,8 @@ class StagingTrace(Trace):
                 return Literal(x.value, x.aval)
         elif isinstance(x, Tracer):
             check_alive(x)
-            if type(x) is StagedTracer and x.owner is self:
-                return x.atom
+            if type(x) is StagedTracer and x._trace is self:
+                return x._atom
         known = self.constants.get(id(x))
         if known is None:
             if isinstance(x, Tracer):
@@ -109,11 +109,11 @@ class StagingTrace(Trace):
     def raised(self, parts: Sequence[Any], ty: Any) -> StagedTracer | None:
         """The tracer whose parts these are, in order; None if there is none."""
         first = parts[0] if parts else None
-        if type(first) is StagedTracer and first.owner is self:
+        if type(first) is StagedTracer and first._trace is self:
             for eqn in reversed(self.eqns):
-                if first.atom in eqn.outvars:
+                if first._atom in eqn.outvars:
                     same = eqn.primitive is lower_value_p and len(parts) == len(eqn.outvars)
-                    if same and all(getattr(p, "atom", None) is v for p, v in zip(parts, eqn.outvars, strict=True)):
+                    if same and all(getattr(p, "_atom", None) is v for p, v in zip(parts, eqn.outvars, strict=True)):
                         whole: Any = eqn.invars[0]
                         return StagedTracer(self, whole.aval, whole) if whole.aval == ty else None
                     return None
@@ -123,10 +123,10 @@ class StagingTrace(Trace):
         """Insert an identity primitive between a result and all its readers."""
         for i in reversed(range(len(self.eqns))):
             eqn = self.eqns[i]
-            if tracer.atom in eqn.outvars:
+            if tracer._atom in eqn.outvars:
                 inner = Var(tracer.aval)
-                outvars = [inner if v is tracer.atom else v for v in eqn.outvars]
-                identity = Equation(primitive, [inner], [tracer.atom], params, eqn.code, eqn.line, eqn.origin)
+                outvars = [inner if v is tracer._atom else v for v in eqn.outvars]
+                identity = Equation(primitive, [inner], [tracer._atom], params, eqn.code, eqn.line, eqn.origin)
                 self.eqns[i : i + 1] = [eqn.replace(outvars=outvars), identity]
                 for span in self.optional:
                     span[:] = [end + (end > i) for end in span]
@@ -149,7 +149,7 @@ class StagingTrace(Trace):
 
     def finish(self, outs: Sequence[Any]) -> ClosedJaxpr:
         """The jaxpr that returns `outs`, with the values of its constants."""
-        outvars = [a.atom if type(a) is StagedTracer and a.owner is self else self.constant(a) for a in outs]
+        outvars = [a._atom if type(a) is StagedTracer and a._trace is self else self.constant(a) for a in outs]
         constvars = [var for var, _ in self.constants.values()]
         values = [value for _, value in self.constants.values()]
         return ClosedJaxpr(Jaxpr(constvars, self.invars, self.needed(outvars), outvars), values)
@@ -180,7 +180,7 @@ def foreign_tracer_message(x: Tracer, place: str) -> str:
     """The message for a live tracer that is used outside its transformation."""
     refuse_choice_by_tangent(x)
     return (
-        f"a value of type {x.aval.str_short()} traced by {x.owner.describe()} was used in {place}, which is "
+        f"a value of type {x.aval.str_short()} traced by {x._trace.describe()} was used in {place}, which is "
         "outside of that transformation. If a function with custom rules, or one of its rules, closes over the "
         "value, pass it as an argument; from a callback or another thread, return it."
     )

@@ -76,51 +76,47 @@ class Tracer(Array):
     True ()
     """
 
-    __slots__ = ("owner", "aval")
-    owner: Any
+    __slots__ = ("_trace", "aval")
+    _trace: Any
     aval: ShapedArray
 
-    @property
-    def _trace(self) -> Trace:
-        return self.owner  # the name that programs know
-
-    def origin(self) -> str:
+    def _origin(self) -> str:
         """The location where the value was made, if it is known, for messages about leaks."""
         return ""
 
-    def known(self) -> ConcreteArray | None:
+    def _known(self) -> ConcreteArray | None:
         """The value, if the transformation knows it during tracing (under grad, but not under jit); else None."""
         return None
 
-    def outer(self) -> Any:
+    def _outer(self) -> Any:
         """The value for which it stands in the transformation around its own; None if there is none."""
         return None
 
-    def constant(self) -> bool:
+    def _constant(self) -> bool:
         """Return whether computing with the known value outside the transformation loses no derivative."""
         return True
 
-    def concrete(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
+    def _concrete(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
         """The known value; otherwise an error that names the `purpose` and an alternative."""
         check_alive(self)
         if type(self.aval) is not ShapedArray:
             raise NotAnArrayError(f"{purpose}: {no_array(self.aval)}")
-        value = self.known()
+        value = self._known()
         if value is None:
-            origin = self.origin()
+            origin = self._origin()
             raise error(
                 f"{purpose} needs the value of a traced array of type {self.aval.str_short()}, which is not "
-                f"known in {self.owner.describe()}{': ' + origin if origin else ''}. {_INSTEAD[error]}"
+                f"known in {self._trace.describe()}{': ' + origin if origin else ''}. {_INSTEAD[error]}"
             )
         return value
 
-    def exported(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
+    def _exported(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
         """The known value, for code outside the transformation; an error where a derivative would be lost."""
-        value = self.concrete(purpose, error)
-        if not self.constant():
+        value = self._concrete(purpose, error)
+        if not self._constant():
             raise error(
                 f"{purpose} would take the value of a traced array of type {self.aval.str_short()} out of "
-                f"{self.owner.describe()}, and the derivative of what is computed from it would be lost. Use "
+                f"{self._trace.describe()}, and the derivative of what is computed from it would be lost. Use "
                 "the functions of pullback.numpy, which are differentiated; if the value is meant to count as "
                 "a constant, say so with lax.stop_gradient(x)."
             )
@@ -129,52 +125,52 @@ class Tracer(Array):
     @boundary
     def __bool__(self) -> bool:
         return bool(
-            self.concrete("the truth of a condition (if, while, and, or, not, assert)", TracerBoolConversionError)
+            self._concrete("the truth of a condition (if, while, and, or, not, assert)", TracerBoolConversionError)
         )
 
     @boundary
     def __int__(self) -> int:
-        return int(self.concrete("int()"))
+        return int(self._concrete("int()"))
 
     @boundary
     def __float__(self) -> float:
-        return float(self.exported("float()"))
+        return float(self._exported("float()"))
 
     @boundary
     def __complex__(self) -> complex:
-        return complex(self.exported("complex()"))
+        return complex(self._exported("complex()"))
 
     @boundary
     def __index__(self) -> int:
-        return self.concrete("a Python index or shape", TracerIntegerConversionError).__index__()
+        return self._concrete("a Python index or shape", TracerIntegerConversionError).__index__()
 
     @boundary
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        known = self.exported("NumPy (np.asarray, or a NumPy function)", TracerArrayConversionError)
+        known = self._exported("NumPy (np.asarray, or a NumPy function)", TracerArrayConversionError)
         return known.__array__(dtype, copy)
 
     @boundary
     def item(self, *args: int) -> Any:
         """The single element as a Python scalar, where the value is known and no derivative is lost."""
-        return self.exported(".item()").item(*args)
+        return self._exported(".item()").item(*args)
 
     @boundary
     def tolist(self) -> Any:
         """The elements as nested lists of Python scalars, where the values are known and no derivative is lost."""
-        return self.exported(".tolist()").tolist()
+        return self._exported(".tolist()").tolist()
 
     def _described(self) -> str:
         return f"a traced array of type {self.aval.str_short()}"
 
     def __repr__(self) -> str:
-        return f"Array<{self.aval.str_short()}> in {self.owner.describe()}"
+        return f"Array<{self.aval.str_short()}> in {self._trace.describe()}"
 
     @boundary
     def __format__(self, spec: str) -> str:
-        return format(self.concrete(f"the format {spec!r}"), spec) if spec else self._text()
+        return format(self._concrete(f"the format {spec!r}"), spec) if spec else self._text()
 
     def _text(self) -> str:
-        value = self.known() if type(self.aval) is ShapedArray else None
+        value = self._known() if type(self.aval) is ShapedArray else None
         return repr(self) if value is None else str(value)
 
     def block_until_ready(self) -> Tracer:
@@ -205,11 +201,11 @@ _INSTEAD: dict[type, str] = {
 
 def check_alive(x: Tracer) -> None:
     """Refuse a tracer whose transformation has ended."""
-    if not x.owner.alive and not has_stand_in(x, context.trace):
+    if not x._trace.alive and not has_stand_in(x, context.trace):
         refuse_choice_by_tangent(x)
-        origin = x.origin()
+        origin = x._origin()
         raise UnexpectedTracerError(
-            f"a traced value of type {x.aval.str_short()} was used after {x.owner.describe()} had ended"
+            f"a traced value of type {x.aval.str_short()} was used after {x._trace.describe()} had ended"
             f"{': ' + origin if origin else ''}. It leaked out through a global, an attribute, a mutated list or a "
             "closure; return it from the transformed function instead. If a custom rule closes over it, pass it as an "
             "argument."
@@ -228,7 +224,7 @@ def has_stand_in(x: Tracer, trace: Trace | None) -> bool:
 def encloses(x: Tracer, trace: Trace | None) -> bool:
     """Return whether a tracer is valid in this trace, which runs inside its transformation or replaces it."""
     while trace is not None:
-        if trace is x.owner or trace.stands_in_for(x):
+        if trace is x._trace or trace.stands_in_for(x):
             return True
         trace = trace.parent
     return False
@@ -237,11 +233,11 @@ def encloses(x: Tracer, trace: Trace | None) -> bool:
 class LinearTracer(Tracer):
     """A tracer for a linear operand: transpose rules get it in place of a value.
 
-    `index` numbers the tracers of its owner.
+    `_index` numbers the tracers of its trace.
     """
 
     __slots__ = ()
-    index: int
+    _index: int
 
 
 def refuse_choice_by_tangent(x: Tracer) -> None:
@@ -249,7 +245,7 @@ def refuse_choice_by_tangent(x: Tracer) -> None:
     if isinstance(x, LinearTracer) and type(x.aval) is ShapedArray and not is_inexact(x.aval.dtype):
         raise TypeError(
             f"a choice (a mask, a position, a branch, a number of steps) needs the value of a traced array "
-            f"of type {x.aval.str_short()} that was made of a tangent: {x.origin()}. The tangent output of "
+            f"of type {x.aval.str_short()} that was made of a tangent: {x._origin()}. The tangent output of "
             "a custom jvp rule (or the function given to linear_transpose) must be linear in its tangent "
             "inputs, so that it can be transposed; choose by primal values instead."
         )

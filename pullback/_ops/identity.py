@@ -86,7 +86,7 @@ def constant_equations(variables: Sequence[Var], values: Sequence[Any], what: st
     for x in values:
         if not isinstance(x, ConcreteArray):
             raise UnexpectedTracerError(
-                f"{what} uses a value of type {x.aval.str_short()} traced by {x.owner.describe()} that is none of its "
+                f"{what} uses a value of type {x.aval.str_short()} traced by {x._trace.describe()} that is none of its "
                 "inputs: a custom rule closes over it. Pass it to the function as an argument, and to the backward "
                 "rule among the residuals."
             )

@@ -38,31 +38,31 @@ Series = list[Any]
 class JetTracer(Tracer):
     """A value with its derivatives along a curve, which may be computed on demand."""
 
-    __slots__ = ("primal", "_series", "make")
+    __slots__ = ("_primal", "_series", "_make")
 
     def __init__(
         self, trace: JetTrace, primal: AnyValue, series: Series | None, make: Callable[[], Series] | None = None
     ):
-        self.owner = trace
+        self._trace = trace
         self.aval = primal.aval
-        self.primal = primal
+        self._primal = primal
         self._series = series
-        self.make = make
+        self._make = make
 
     @property
-    def series(self) -> Series:
+    def _known_series(self) -> Series:
         if self._series is None:
-            assert self.make is not None
-            self._series, self.make = self.make(), None
+            assert self._make is not None
+            self._series, self._make = self._make(), None
         return self._series
 
-    def known(self) -> ConcreteArray | None:
-        return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
+    def _known(self) -> ConcreteArray | None:
+        return self._primal if type(self._primal) is ConcreteArray else self._primal._known()
 
-    def outer(self) -> Any:
-        return self.primal
+    def _outer(self) -> Any:
+        return self._primal
 
-    def constant(self) -> bool:
+    def _constant(self) -> bool:
         return False
 
 
@@ -81,7 +81,7 @@ class JetTrace(Trace):
         return self.subject
 
     def mine(self, a: AnyValue) -> bool:
-        return type(a) is JetTracer and a.owner is self
+        return type(a) is JetTracer and a._trace is self
 
     def join(self, primal: AnyValue, series: Series | None) -> Any:
         return primal if series is None else JetTracer(self, primal, series)
@@ -91,8 +91,8 @@ class JetTrace(Trace):
             return call_with(self.parent, primitive.bind, *args, **params)
         if self.application is not None and self.application.matches(primitive, args, params):
             return self.application.result_on_demand(self)
-        primals = [a.primal if self.mine(a) else a if isinstance(a, Tracer) else lift(a) for a in args]
-        series = [a.series if self.mine(a) else None for a in args]
+        primals = [a._primal if self.mine(a) else a if isinstance(a, Tracer) else lift(a) for a in args]
+        series = [a._known_series if self.mine(a) else None for a in args]
         if primitive.taylor is not None:
             out, out_series = call_with(self.parent, primitive.taylor, primals, series, **params)
         else:
@@ -125,11 +125,11 @@ class JetTrace(Trace):
         try:
             out, tangent = call_with(inner, rule, values, tangents, **params)
             outs, touts = (out, tangent) if many else ([out], [tangent])
-            outs = [p.primal if inner.mine(p) else p for p in outs]
+            outs = [p._primal if inner.mine(p) else p for p in outs]
             series_of = [
                 None
                 if type(t) is Zero
-                else [t.primal, *t.series]
+                else [t._primal, *t._known_series]
                 if inner.mine(t)
                 else [t, *(zeros_like_aval(lift(t).aval) for _ in range(inner.order))]
                 for t in touts
@@ -160,14 +160,14 @@ class _Application:
 
     def result_on_demand(self, trace: JetTrace) -> Any:
         """The result, with a series that is computed on demand."""
-        primals = [a.primal if trace.mine(a) else a for a in self.args]
+        primals = [a._primal if trace.mine(a) else a for a in self.args]
         if self.known is None:
             self.known = call_with(trace.parent, self.primitive.bind, *primals, **self.params)
         done: list[Any] = []
 
         def series_of(i: int) -> Series:
             if not done:
-                series = [a.series if trace.mine(a) else None for a in self.args]
+                series = [a._known_series if trace.mine(a) else None for a in self.args]
                 _, computed = trace.by_jvp(self.primitive, primals, series, self.params, self.known)
                 done.append(computed if self.primitive.multiple_results else [computed])
             aval = outs[i].aval.to_tangent_aval()
@@ -203,8 +203,8 @@ def jet_flat(
     try:
         outs = call_with(trace, fun, *args)
         return (
-            [out.primal if trace.mine(out) else out for out in outs],
-            [out.series if trace.mine(out) else None for out in outs],
+            [out._primal if trace.mine(out) else out for out in outs],
+            [out._known_series if trace.mine(out) else None for out in outs],
         )
     finally:
         trace.alive = False

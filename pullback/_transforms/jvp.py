@@ -21,21 +21,21 @@ _SUBJECT = "the jvp of a traced function"
 class DualTracer(Tracer):
     """A primal value with its tangent (perhaps a symbolic zero)."""
 
-    __slots__ = ("primal", "tangent")
+    __slots__ = ("_primal", "_tangent")
 
     def __init__(self, trace: Trace, primal: AnyValue, tangent: AnyValue):
-        self.owner = trace
+        self._trace = trace
         self.aval = primal.aval
-        self.primal: Any = primal
-        self.tangent: Any = tangent
+        self._primal: Any = primal
+        self._tangent: Any = tangent
 
-    def known(self) -> ConcreteArray | None:
-        return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
+    def _known(self) -> ConcreteArray | None:
+        return self._primal if type(self._primal) is ConcreteArray else self._primal._known()
 
-    def outer(self) -> Any:
-        return self.primal
+    def _outer(self) -> Any:
+        return self._primal
 
-    def constant(self) -> bool:
+    def _constant(self) -> bool:
         return False
 
 
@@ -55,9 +55,9 @@ class JVPTrace(Trace):
         """Primals, tangents, and whether any of the values belongs to this trace."""
         primals, tangents, active = [], [], False
         for a in args:
-            if type(a) is DualTracer and a.owner is self:
-                primals.append(a.primal)
-                tangents.append(a.tangent)
+            if type(a) is DualTracer and a._trace is self:
+                primals.append(a._primal)
+                tangents.append(a._tangent)
                 active = True
             else:
                 primals.append(a)

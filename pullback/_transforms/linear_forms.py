@@ -75,11 +75,11 @@ def form_of(linear: Linearized) -> tuple[LinearForm, list[Any]]:
     values: list[Any] = []
     active = [Var(node.aval) for node in linear.inputs if node is not None]
     for node, var in zip((n for n in linear.inputs if n is not None), active, strict=True):
-        variables[node.index] = var
+        variables[node._index] = var
 
     def atom(x: Any) -> Var:
-        if type(x) is Node and x.owner is tape:
-            return variables[x.index]
+        if type(x) is Node and x._trace is tape:
+            return variables[x._index]
         var = known.get(id(x))
         if var is None:
             var = known[id(x)] = Var(x.aval)

@@ -23,24 +23,24 @@ from pullback._xla.evaluate import evaluator
 
 
 class Node(LinearTracer):
-    """A tangent without a value: a linear function of the tape's inputs. `index` counts the tape's nodes.
+    """A tangent without a value: a linear function of the tape's inputs. `_index` counts the tape's nodes.
 
-    `primitive` is the operation that produced it, None for an input.
+    `_primitive` is the operation that produced it, None for an input.
     """
 
-    __slots__ = ("index", "primitive")
-    index: int
-    primitive: Primitive | None
+    __slots__ = ("_index", "_primitive")
+    _index: int
+    _primitive: Primitive | None
 
     def __init__(self, tape: Tape, aval: ShapedArray, primitive: Primitive | None = None):
-        self.owner = tape
+        self._trace = tape
         self.aval = aval
-        self.primitive = primitive
-        self.index = tape.size
+        self._primitive = primitive
+        self._index = tape.size
         tape.size += 1
 
-    def origin(self) -> str:
-        return f"its derivative was recorded by '{self.primitive.name}'" if self.primitive else "it is an argument"
+    def _origin(self) -> str:
+        return f"its derivative was recorded by '{self._primitive.name}'" if self._primitive else "it is an argument"
 
 
 class Record:
@@ -94,7 +94,7 @@ class Tape(Trace):
 
     def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         for a in args:
-            if type(a) is Node and a.owner is self:
+            if type(a) is Node and a._trace is self:
                 break
         else:
             parent = self.parent
@@ -138,7 +138,7 @@ class Tape(Trace):
         primitive = record.primitive
         if primitive.transpose is None:
             self.untransposable[id(record)] = origin_here()
-        elif sum([type(a) is Node and a.owner is self for a in record.inputs]) > 1:
+        elif sum([type(a) is Node and a._trace is self for a in record.inputs]) > 1:
             error = TypeError(
                 f"'{primitive.name}' multiplies two tangents: the tangent output of a custom jvp rule "
                 "(or the function given to linear_transpose) must be linear in its tangent inputs, so "
@@ -158,7 +158,7 @@ class Tape(Trace):
 
     def record_part(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
         """Append an operation, some of whose results depend on no node: these are computed immediately."""
-        marked = tuple([type(a) is Node and a.owner is self for a in args])
+        marked = tuple([type(a) is Node and a._trace is self for a in args])
         nodes = self.record(primitive, args, params)
         depends = dependent_results(primitive, marked, params, len(nodes))
         if all(depends):
@@ -195,24 +195,24 @@ def new_tape(parent: Trace | None, subject: str) -> Tape:
 class LinearizedTracer(Tracer):
     """A primal value with its tangent on the tape."""
 
-    __slots__ = ("primal", "tangent")
+    __slots__ = ("_primal", "_tangent")
 
     def __init__(self, trace: LinearizeTrace, primal: AnyValue, tangent: Node):
-        self.owner = trace
+        self._trace = trace
         self.aval = primal.aval
-        self.primal = primal
-        self.tangent = tangent
+        self._primal = primal
+        self._tangent = tangent
 
-    def origin(self) -> str:
-        return self.tangent.origin()
+    def _origin(self) -> str:
+        return self._tangent._origin()
 
-    def known(self) -> ConcreteArray | None:
-        return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
+    def _known(self) -> ConcreteArray | None:
+        return self._primal if type(self._primal) is ConcreteArray else self._primal._known()
 
-    def outer(self) -> Any:
-        return self.primal
+    def _outer(self) -> Any:
+        return self._primal
 
-    def constant(self) -> bool:
+    def _constant(self) -> bool:
         return False
 
 
@@ -237,9 +237,9 @@ class LinearizeTrace(Trace):
         primals: list[Any] = []
         tangents: list[Any] = []
         for out in outs:
-            if type(out) is LinearizedTracer and out.owner is self:
-                primals.append(out.primal)
-                tangents.append(out.tangent)
+            if type(out) is LinearizedTracer and out._trace is self:
+                primals.append(out._primal)
+                tangents.append(out._tangent)
             else:
                 out = lift(out)
                 primals.append(out)
@@ -251,9 +251,9 @@ class LinearizeTrace(Trace):
         tangents: list[Any] = []
         active = False
         for a in args:
-            if type(a) is LinearizedTracer and a.owner is self:
-                primals.append(a.primal)
-                tangents.append(a.tangent)
+            if type(a) is LinearizedTracer and a._trace is self:
+                primals.append(a._primal)
+                tangents.append(a._tangent)
                 active = True
             else:
                 if type(a) is not ConcreteArray and not isinstance(a, Tracer):
@@ -302,17 +302,17 @@ class Linearized:
         values: list[Any] = [None] * self.tape.size
         for node, t in zip(self.inputs, tangents, strict=True):
             if node is not None:
-                values[node.index] = t
+                values[node._index] = t
         tape = self.tape
         for record in self.records:
-            operands = [values[a.index] if type(a) is Node and a.owner is tape else a for a in record.inputs]
+            operands = [values[a._index] if type(a) is Node and a._trace is tape else a for a in record.inputs]
             out = record.primitive.bind(*operands, **record.params)
             if record.primitive.multiple_results:
                 for node, value in zip(record.outputs, out, strict=True):
-                    values[node.index] = value
+                    values[node._index] = value
             else:
-                values[record.outputs[0].index] = out
-        return [values[t.index] if type(t) is Node and t.owner is tape else t for t in self.outputs]
+                values[record.outputs[0]._index] = out
+        return [values[t._index] if type(t) is Node and t._trace is tape else t for t in self.outputs]
 
     def needed(self, outputs: Sequence[Any] | None = None, narrow: bool = False) -> list[tuple[Record, Origin | None]]:
         """The operations that the outputs depend on, in order, each with its origin, if the tape has recorded it.
@@ -320,11 +320,13 @@ class Linearized:
         `outputs` are by default those of the map. With `narrow`, operations drop operands that they do not need.
         """
         tape = self.tape
-        live = {t.index for t in (self.outputs if outputs is None else outputs) if type(t) is Node and t.owner is tape}
+        live = {
+            t._index for t in (self.outputs if outputs is None else outputs) if type(t) is Node and t._trace is tape
+        }
         kept = []
         for record in reversed(self.records):
             for node in record.outputs:
-                if node.index in live:
+                if node._index in live:
                     break
             else:
                 continue
@@ -332,7 +334,7 @@ class Linearized:
             if narrow and type(primitive) is HigherOrder and primitive.narrow is not None:
                 record = primitive.narrow(record)
             kept.append((record, place))
-            live.update([a.index for a in record.inputs if type(a) is Node and a.owner is tape])
+            live.update([a._index for a in record.inputs if type(a) is Node and a._trace is tape])
         kept.reverse()
         return kept
 

@@ -67,8 +67,8 @@ def _linearize(jaxpr: Jaxpr, active, instantiated) -> LinearizedJaxpr:
         present = tuple(type(t) is not Zero for t in tangents)
         reader = _TapeReader(trace, linear, active)
         linear_eqns, linear_outs = reader.read([t for t in tangents if type(t) is not Zero])
-        position = {a.atom: i for i, a in enumerate(args)}
-        outvars = [a.atom if type(a) is StagedTracer and a.owner is trace else trace.constant(a) for a in outs]
+        position = {a._atom: i for i, a in enumerate(args)}
+        outvars = [a._atom if type(a) is StagedTracer and a._trace is trace else trace.constant(a) for a in outs]
         # arrays captured by rules are constants of both halves
         constants = dict(trace.constants.values())
         shared = [v for v in reader.residuals if v in constants]
@@ -92,7 +92,7 @@ def equations_of(
     eqns = []
     for record, place in records:
         invars = [atom(a) for a in record.inputs]
-        outvars = [variables.setdefault(node.index, Var(node.aval)) for node in record.outputs]
+        outvars = [variables.setdefault(node._index, Var(node.aval)) for node in record.outputs]
         eqns.append(Equation(record.primitive, invars, outvars, record.params, origin=place))
     return eqns
 
@@ -109,7 +109,7 @@ class _TapeReader:
         for node, a in zip(linear.inputs, active, strict=True):
             if a:
                 assert node is not None
-                var = self.variables[node.index] = Var(node.aval)
+                var = self.variables[node._index] = Var(node.aval)
                 self.tangent_vars.append(var)
 
     def read(self, outputs: list[Any]) -> tuple[list[Equation], list[Any]]:
@@ -117,14 +117,14 @@ class _TapeReader:
         return eqns, [self.atom(t) for t in outputs]
 
     def _mine(self, a: AnyValue) -> bool:
-        return type(a) is Node and a.owner is self.linear.tape
+        return type(a) is Node and a._trace is self.linear.tape
 
     def atom(self, a: AnyValue) -> Var | Literal:
         if self._mine(a):
-            return self.variables[a.index]
+            return self.variables[a._index]
         if type(a) is ConcreteArray and a.aval.ndim == 0:
             return Literal(a.value, a.aval)
-        atom = a.atom if type(a) is StagedTracer and a.owner is self.trace else self.trace.constant(a)
+        atom = a._atom if type(a) is StagedTracer and a._trace is self.trace else self.trace.constant(a)
         if isinstance(atom, Literal):
             return atom
         return self.residuals.setdefault(atom, Var(atom.aval))

@@ -48,23 +48,23 @@ def pull(
     if into is not None:
         records = _directed(linear, into, values, records)
     for node, given in zip(linear.outputs, cotangents, strict=True):
-        if type(node) is Node and node.owner is tape and type(given) is not Zero:
-            if values[node.index] is None:
-                values[node.index] = given
+        if type(node) is Node and node._trace is tape and type(given) is not Zero:
+            if values[node._index] is None:
+                values[node._index] = given
             else:
-                _add(values, owned, node.index, given)
+                _add(values, owned, node._index, given)
     for record in records:
         outputs = record.outputs
         primitive = record.primitive
         if primitive.multiple_results:
             for node in outputs:
-                if values[node.index] is not None:
+                if values[node._index] is not None:
                     break
             else:
                 continue
             ct: Any = []
             for node in outputs:
-                index = node.index
+                index = node._index
                 known = values[index]
                 ct.append(Zero(node.aval) if known is None else known)
                 values[index] = None
@@ -72,7 +72,7 @@ def pull(
                 _accumulate(tape, record, ct, values, owned)
                 continue
         else:
-            index = outputs[0].index
+            index = outputs[0]._index
             ct = values[index]
             if ct is None:
                 continue
@@ -85,9 +85,9 @@ def pull(
                 f"{len(record.inputs)} operands, got {len(parts)}"
             )
         for operand, part in zip(record.inputs, parts, strict=True):
-            if part is None or type(operand) is not Node or operand.owner is not tape:
+            if part is None or type(operand) is not Node or operand._trace is not tape:
                 continue
-            index = operand.index
+            index = operand._index
             if type(part) is ConcreteArray and values[index] is None:
                 values[index] = part
             elif type(part) is not Zero:
@@ -97,7 +97,7 @@ def pull(
         if node is None:
             results.append(None)
         else:
-            value = values[node.index]
+            value = values[node._index]
             results.append(Zero(node.aval) if value is None else None if isinstance(value, GradAccum) else value)
     return results
 
@@ -126,10 +126,10 @@ def _accumulate(tape: Tape, record: Record, cts: list[Any], values: list[Any], o
     made: dict[int, ValAccum] = {}
     accums: list[GradAccum | None] = []
     for operand in record.inputs:
-        if type(operand) is not Node or operand.owner is not tape:
+        if type(operand) is not Node or operand._trace is not tape:
             accums.append(None)
             continue
-        index = operand.index
+        index = operand._index
         known = values[index]
         if isinstance(known, GradAccum):
             accums.append(NullAccum(operand.aval) if known is NOWHERE else known)
@@ -154,18 +154,18 @@ def _directed(
     led = set()
     for node, accum in zip(linear.inputs, into, strict=True):
         if node is not None:
-            values[node.index] = accum
+            values[node._index] = accum
             if not isinstance(accum, NullAccum):
-                led.add(node.index)
+                led.add(node._index)
     if not any(isinstance(accum, NullAccum) for accum in into):
         return records
     for record in linear.records:
-        if any(type(x) is Node and x.owner is tape and x.index in led for x in record.inputs):
-            led.update([node.index for node in record.outputs])
+        if any(type(x) is Node and x._trace is tape and x._index in led for x in record.inputs):
+            led.update([node._index for node in record.outputs])
     for index in range(tape.size):
         if index not in led:
             values[index] = NOWHERE
-    return (record for record in records if record.outputs and record.outputs[0].index in led)
+    return (record for record in records if record.outputs and record.outputs[0]._index in led)
 
 
 def _taken(records: list[Record]) -> Iterator[Record]:

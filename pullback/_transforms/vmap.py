@@ -23,20 +23,20 @@ _SUBJECT = "the vmap of a traced function"
 class BatchTracer(Tracer):
     """A value with a batch axis, whose type does not include that axis."""
 
-    __slots__ = ("batch_value", "dim")
+    __slots__ = ("_batch_value", "_dim")
 
     def __init__(self, trace: BatchTrace, value: AnyValue, dim: int):
-        self.owner = trace
-        self.batch_value: Any = value
-        self.dim: int = dim
+        self._trace = trace
+        self._batch_value: Any = value
+        self._dim: int = dim
         aval = value.aval
         if type(aval) is ShapedArray:
             self.aval = make_aval(aval.shape[:dim] + aval.shape[dim + 1 :], aval.dtype, aval.weak_type)
         else:
             self.aval: ShapedArray = without_leading(aval)
 
-    def outer(self) -> Any:
-        return self.batch_value
+    def _outer(self) -> Any:
+        return self._batch_value
 
 
 class BatchTrace(Trace):
@@ -62,9 +62,9 @@ class BatchTrace(Trace):
         values: list[Any] = []
         dims: list[int | None] = []
         for a in args:
-            if type(a) is BatchTracer and a.owner is self:
-                values.append(a.batch_value)
-                dims.append(a.dim)
+            if type(a) is BatchTracer and a._trace is self:
+                values.append(a._batch_value)
+                dims.append(a._dim)
             else:
                 values.append(a)
                 dims.append(None)

@@ -156,7 +156,7 @@ def check(pred: ArrayLike, msg: str, *fmt_args: PyTree, debug: bool = False, **f
     if config.collecting_taps:
         _messages.append(msg)
         tap((failed, tree_map(asarray, values)), f"{_PREFIX}{len(_messages) - 1}")
-    elif isinstance(failed, Tracer) and failed.known() is None:
+    elif isinstance(failed, Tracer) and failed._known() is None:
         if not debug:
             raise ValueError(
                 "check: the condition is a traced value, and there is no checkify around the function that is traced. "
@@ -168,7 +168,7 @@ def check(pred: ArrayLike, msg: str, *fmt_args: PyTree, debug: bool = False, **f
 
 
 def _known(x: Any) -> Any:
-    return x.concrete("checkify.check") if isinstance(x, Tracer) else x
+    return x._concrete("checkify.check") if isinstance(x, Tracer) else x
 
 
 def debug_check(pred: ArrayLike, msg: str, *fmt_args: PyTree, **fmt_kwargs: PyTree) -> None:

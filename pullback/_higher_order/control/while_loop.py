@@ -280,10 +280,10 @@ def _linearize(trace, primals, tangents, **params):
     if params["max_steps"] is not None:
         duals = [trace.join(p, t) for p, t in zip(primals, tangents, strict=True)]
         outs = call_with(trace, eval_jaxpr, nested_scans(**params), [], *duals)
-        mine = [isinstance(out, LinearizedTracer) and out.owner is trace for out in outs]
+        mine = [isinstance(out, LinearizedTracer) and out._trace is trace for out in outs]
         return (
-            [out.primal if m else out for out, m in zip(outs, mine, strict=True)],
-            [out.tangent if m else zero_of(out.aval) for out, m in zip(outs, mine, strict=True)],
+            [out._primal if m else out for out, m in zip(outs, mine, strict=True)],
+            [out._tangent if m else zero_of(out.aval) for out, m in zip(outs, mine, strict=True)],
         )
     # the primal loop runs now; its derivative runs it again with the tangents, when a tangent is given
     primals = [lift(p) for p in primals]

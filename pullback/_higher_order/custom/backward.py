@@ -56,7 +56,7 @@ def tangents_by_backward(call: CustomCall, outs, residuals, static, tangents) ->
         if type(t) is not Zero:
             where.append(i)
             operands.append(t)
-            taped = taped and type(t) is Node and t.owner is tape
+            taped = taped and type(t) is Node and t._trace is tape
         elif not is_trivial(t.aval):
             partial = True
     out_avals = tuple([out.aval.to_tangent_aval() for out in outs])

@@ -152,7 +152,7 @@ def closed_over(roots: Iterable[Any]) -> list[Tracer]:
         else:
             seen.add(id(x))
             waiting.extend(_parts(x, kind))
-    return sorted(found.values(), key=lambda t: _depth(t.owner))
+    return sorted(found.values(), key=lambda t: _depth(t._trace))
 
 
 def _parts(x: AnyValue, kind: type) -> Iterable[Any]:
@@ -246,7 +246,7 @@ def traced_arguments(
             where = found[id(leaf)] = argument_path(fun, i, path)
             if refused:
                 raise UnexpectedTracerError(
-                    f"{label()}: {where} is in nondiff_argnums, but holds a value traced by {leaf.owner.describe()}. "
+                    f"{label()}: {where} is in nondiff_argnums, but holds a value traced by {leaf._trace.describe()}. "
                     "nondiff_argnums is for what is no array: functions, strings, static settings. Make the argument "
                     "an ordinary one; a rule may return None (or zeros) for it."
                 )

@@ -143,8 +143,8 @@ def warn_if_differentiated(outs: Iterable[Any], call: CustomCall, kind: str, rul
     lost = LostOrder(rule, kind, call.identity, call.name, call.label)
     for out in outs:
         while type(out) is BatchTracer:
-            out = out.batch_value
+            out = out._batch_value
         if type(out) is LinearizedTracer or type(out) is DualTracer:
             lost.warn()
         elif type(out) is StagedTracer:
-            out.owner.interpose(out, rule_output_p, {"lost": lost})
+            out._trace.interpose(out, rule_output_p, {"lost": lost})

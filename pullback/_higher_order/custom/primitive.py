@@ -107,12 +107,12 @@ def _record(tape, args, params):
     call: CustomCall = params["call"]
     if call.transpose is not None and not any(map(is_linear, args[: len(call.captured)])):
         return tape.record_part(custom_call_p, *_staged(args, params))
-    is_tangent = [is_linear(a) and a.owner is tape for a in args]
+    is_tangent = [is_linear(a) and a._trace is tape for a in args]
     if call.bwd is not None and not isinstance(tape, _ScratchTape) and not any(is_tangent[: len(call.captured)]):
         scratch = _ScratchTape(tape.parent, tape.subject)
         stand_ins = [stand_in(scratch, a.aval) if m else a for a, m in zip(args, is_tangent, strict=True)]
         outs, residuals, static = call_with(scratch, call.fwd, stand_ins, tuple(is_tangent))
-        if not any(is_linear(r) and r.owner is scratch for r in residuals):
+        if not any(is_linear(r) and r._trace is scratch for r in residuals):
             tangents = [a if m else zero_of(a.aval) for a, m in zip(args, is_tangent, strict=True)]
             return call_with(tape, tangents_by_backward, call, outs, residuals, static, tangents)
     # without such a rule, or if the rule saves tangents, the operations of the function are recorded

@@ -160,7 +160,7 @@ def _times(t: AnyValue, state: Sequence[ShapedArray]) -> Array:
         times,
         np.result_type(dtypes.to_inexact(aval.dtype, aval.weak_type)[0], *(dtypes.finfo(y.dtype).dtype for y in state)),
     )
-    known = times.known() if isinstance(times, Tracer) else times
+    known = times._known() if isinstance(times, Tracer) else times
     if isinstance(known, ConcreteArray):
         values = np.asarray(known.value, np.float64)
         gaps = np.diff(values)

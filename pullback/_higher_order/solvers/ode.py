@@ -263,7 +263,7 @@ def _record(tape, args, params):
     if base is None:
         return tape.record(odeint_p, args, params)
     operands, tangents = _without_tangents(args, base)
-    if any(is_linear(a) and a.owner is tape for a in operands):
+    if any(is_linear(a) and a._trace is tape for a in operands):
         return tape.record(odeint_p, args, params)
     n = len(base[1])
     inner = _base_params(params)
@@ -414,10 +414,10 @@ def _adjoint_linearize(trace, primals, tangents, **params):
     if linear is not None:
         return linear
     outs = call_with(trace, _pull_back, *map(trace.join, primals, tangents), **params)
-    mine = [type(out) is LinearizedTracer and out.owner is trace for out in outs]
+    mine = [type(out) is LinearizedTracer and out._trace is trace for out in outs]
     return (
-        [out.primal if m else out for out, m in zip(outs, mine, strict=True)],
-        [out.tangent if m else zero_of(out.aval) for out, m in zip(outs, mine, strict=True)],
+        [out._primal if m else out for out, m in zip(outs, mine, strict=True)],
+        [out._tangent if m else zero_of(out.aval) for out, m in zip(outs, mine, strict=True)],
     )
 
 

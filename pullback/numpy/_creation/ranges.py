@@ -36,7 +36,7 @@ __all__ = ["arange", "linspace", "logspace", "geomspace"]
 def _number(name: str, argument: str, x: AnyValue) -> Any:
     """A bound of a range, which must be known, as a scalar with its dtype."""
     if isinstance(x, Tracer):
-        x = x.concrete(f"{name}: argument {argument}")
+        x = x._concrete(f"{name}: argument {argument}")
     x = x.value if isinstance(x, ConcreteArray) else x
     if np.ndim(x) != 0:
         raise TypeError(f"{name}: {argument} must be a scalar, got an array of shape {np.shape(x)}")

@@ -75,7 +75,7 @@ def choose(a: NestedArrayLike, choices: Sequence[ArrayLike] | Array, out: None =
         known = (
             number
             if isinstance(number, ConcreteArray)
-            else number.concrete(  # type: ignore[attr-defined]
+            else number._concrete(  # type: ignore[attr-defined]
                 "choose with mode 'raise' (use 'clip' or 'wrap')"
             )
         )

@@ -311,7 +311,7 @@ class IndexedUpdate:
         else:
             counts = IndexedUpdate(shape_ops.full(x.aval.shape, 0, np.dtype(np.int32)), self.key).add(1, **options)
             if not isinstance(counts, ConcreteArray):
-                known = counts.known()  # type: ignore[attr-defined]
+                known = counts._known()  # type: ignore[attr-defined]
                 if known is None:
                     return applied_by_counts(x, counts, func, math.prod(plan.common))
                 counts = known

@@ -89,7 +89,7 @@ def ravel_multi_index(
             known = (
                 p
                 if isinstance(p, ConcreteArray)
-                else p.concrete(  # type: ignore[attr-defined]
+                else p._concrete(  # type: ignore[attr-defined]
                     "ravel_multi_index with mode 'raise' (use 'clip' or 'wrap')"
                 )
             )

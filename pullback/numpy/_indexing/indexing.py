@@ -194,7 +194,7 @@ def take(
         index, mode = remainder(shape_ops.convert_element_type(index, int) if narrow else index, n), "promise_in_bounds"
     elif mode == "raise":
         known = (
-            index.concrete("take with mode 'raise' (use 'fill', 'clip' or 'wrap')")
+            index._concrete("take with mode 'raise' (use 'fill', 'clip' or 'wrap')")
             if isinstance(index, Tracer)
             else index
         )
@@ -220,7 +220,7 @@ def positions_of(name: str, indices: NestedArrayLike) -> Array:
 
 
 def _known(x: Array) -> Any:
-    value = x.known() if isinstance(x, Tracer) else x
+    value = x._known() if isinstance(x, Tracer) else x
     return x if value is None else np.asarray(value.value)  # type: ignore[attr-defined]
 
 
@@ -322,7 +322,7 @@ def _chosen(name: str, mask: Array, x: Array, axis: int | None, size: int | None
     if axis is None:
         x, axis = shape_ops.reshape(x, (x.aval.size,)), 0
     i = one_axis(name, axis, x.aval.ndim)
-    known: Any = mask.known() if isinstance(mask, Tracer) else mask
+    known: Any = mask._known() if isinstance(mask, Tracer) else mask
     if known is None:
         n = x.aval.shape[i]
         found, count = true_positions(name, truth(mask), size)
@@ -375,7 +375,7 @@ def ix_(*args: NestedArrayLike) -> tuple[Array, ...]:
         if x.aval.ndim != 1:
             raise ValueError(f"ix_: argument {i} must have 1 axis, got shape {x.aval.shape}")
         if x.aval.dtype.kind == "b":
-            chosen = x.concrete("ix_ of a mask") if isinstance(x, Tracer) else x
+            chosen = x._concrete("ix_ of a mask") if isinstance(x, Tracer) else x
             x = lift(np.flatnonzero(np.asarray(chosen.value)))  # type: ignore[attr-defined]
         out.append(shape_ops.reshape(x, (*(1,) * i, x.aval.size, *(1,) * (len(args) - i - 1))))
     return tuple(out)

@@ -224,7 +224,7 @@ def delete(
     n = x.aval.shape[i]
     if (
         isinstance(obj, Tracer)
-        and obj.known() is None
+        and obj._known() is None
         and obj.aval.dtype.kind in "iu"
         and (assume_unique_indices or obj.aval.size <= 1)
     ):

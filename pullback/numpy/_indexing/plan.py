@@ -201,12 +201,12 @@ def _parts(entry: AnyValue, origin: int, key: Index) -> list[tuple[str, Any, int
     if kind is bool or kind is np.bool_:
         return [("flag", bool(entry), origin)]
     if isinstance(entry, Tracer):
-        known = entry.known()
+        known = entry._known()
         if known is None:
             if entry.aval.dtype.kind == "b":
                 raise NonConcreteBooleanIndexError(
                     f"indexing with a traced mask of type {entry.aval.str_short()}: the shape of the result would "
-                    f"depend on data, in {entry.owner.describe()}. Use numpy.where(mask, x, y), a reduction with "
+                    f"depend on data, in {entry._trace.describe()}. Use numpy.where(mask, x, y), a reduction with "
                     "where=mask, x.at[...] with positions, or numpy.nonzero(mask, size=...) for a fixed "
                     "number of them."
                 )

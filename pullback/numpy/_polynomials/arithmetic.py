@@ -115,7 +115,7 @@ def polysub(a1: ArrayLike, a2: ArrayLike) -> Array:
 
 def known_values(purpose: str, x: Array) -> np.ndarray:
     """The values of an array that decide about a shape; under jit an error that names the purpose."""
-    return (x.concrete(purpose) if isinstance(x, Tracer) else x).value  # type: ignore[attr-defined]
+    return (x._concrete(purpose) if isinstance(x, Tracer) else x).value  # type: ignore[attr-defined]
 
 
 def _without_leading_zeros(x: Array) -> Array:

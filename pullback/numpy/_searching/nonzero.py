@@ -30,9 +30,9 @@ _INDEX = np.dtype(np.int32)
 
 def static_count(name: str, count: Array) -> int:
     """A count that determines a shape; the error for an unknown one refers to `size`."""
-    value: Any = count.known() if isinstance(count, Tracer) else count
+    value: Any = count._known() if isinstance(count, Tracer) else count
     if not isinstance(value, ConcreteArray):
-        where = count.owner.describe()  # type: ignore[attr-defined]
+        where = count._trace.describe()  # type: ignore[attr-defined]
         raise ConcretizationTypeError(
             f"{name}: the shape of the result depends on data that is not known in {where}. Give its size: "
             f"{name}(..., size=n) keeps the first n results, and fills up with fill_value if there are fewer. Or use "

@@ -267,7 +267,7 @@ def _split(
     i = one_axis(name, axis, x.aval.ndim)
     n = x.aval.shape[i]
     if isinstance(indices_or_sections, Tracer):
-        indices_or_sections = indices_or_sections.concrete(f"{name}: indices_or_sections")
+        indices_or_sections = indices_or_sections._concrete(f"{name}: indices_or_sections")
     if isinstance(indices_or_sections, (tuple, list)) or np.ndim(indices_or_sections):
         ends = [integer(name, "an entry of indices_or_sections", e) for e in np.asarray(indices_or_sections)]
         ends = [min(e if e >= 0 else max(e + n, 0), n) for e in ends]
@@ -406,8 +406,8 @@ def repeat(
             f"repeat: repeats must be an integer, or {n} of them, for axis {axis} of shape {shape}, got "
             f"{counts.aval.str_short()}"
         )
-    if isinstance(counts, Tracer) and counts.known() is not None:
-        counts = counts.known()
+    if isinstance(counts, Tracer) and counts._known() is not None:
+        counts = counts._known()
     if isinstance(counts, ConcreteArray):
         numbers = np.asarray(counts.value)
         if numbers.min(initial=0) < 0:
@@ -424,7 +424,7 @@ def repeat(
             positions = np.concatenate([positions, np.full(max(short, 0), filler)])[:total_repeat_length]
         index = array(positions.astype(np.int32))
     elif total_repeat_length is None:
-        counts.concrete("repeat with traced repeats and no total_repeat_length")
+        counts._concrete("repeat with traced repeats and no total_repeat_length")
         raise AssertionError
     else:
         index = _positions(
