@@ -128,6 +128,7 @@ DIFFERENT = {
     },
     "checkpoint fun": "left out, a decorator results",
     "vjp saveable_args": "in JAX since 0.12",
+    "jit tiered": "whether the NumPy kernels answer calls until the program is compiled",
     "remat fun": "left out, a decorator results",
     "remat static_argnames": "remat is checkpoint",
     "checking_leaks new_val": "it is check_tracer_leaks",

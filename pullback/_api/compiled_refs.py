@@ -20,6 +20,7 @@ from pullback._core.jaxpr import Jaxpr, RefEffect, consts_to_args
 from pullback._core.ref_changes import watched
 from pullback._core.refs import Ref, of_leaf
 from pullback._core.types import ShapedArray
+from pullback._higher_order.first_tier import Interpreted
 from pullback._transforms.dce import dce
 from pullback._xla.executable import Executable, ProgramOfValues
 
@@ -76,18 +77,24 @@ class RefUse(NamedTuple):
             xs[n + i] = of_leaf(ref)[...] if ref.path else _content(ref.cell, n + i in self.donated, may_fail)
         return xs
 
-    def run(self, program: Executable | ProgramOfValues, consts: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
+    def run(
+        self, program: Executable | ProgramOfValues | Interpreted, consts: Sequence[Any], leaves: Sequence[Any]
+    ) -> list[Any]:
         """The results of a program, which writes to the references; `leaves` are arrays and references."""
         self.check(leaves)
         # if a Python function that the program calls raises, or a backward pass, references are to be as they were
         executable = program.program if isinstance(program, ProgramOfValues) else program
-        if executable.module.callbacks or watched():
+        if executable.may_fail or watched():
             return self._run(program, consts, leaves, True)
         with _updating:
             return self._run(program, consts, leaves, False)
 
     def _run(
-        self, program: Executable | ProgramOfValues, consts: Sequence[Any], leaves: Sequence[Any], may_fail: bool
+        self,
+        program: Executable | ProgramOfValues | Interpreted,
+        consts: Sequence[Any],
+        leaves: Sequence[Any],
+        may_fail: bool,
     ) -> list[Any]:
         outs = program.run(self._operands(consts, leaves, may_fail))
         n = len(outs) - len(self.written)

@@ -14,12 +14,14 @@ from pullback._api.jit_cache import shared_cache
 from pullback._api.retracing import noted
 from pullback._api.short_call import FastPath
 from pullback._api.stages import Jitted, Lowered, TracedStage, checked_options
-from pullback._core import compilations
+from pullback._api.tiers import Tiers, check_tiered, wait_for, watch
+from pullback._core import compilations, counters
 from pullback._core.arguments import (
+    StaticValue,
     aval_of,
+    canonical_static,
     check_callable,
     check_leaves,
-    kind_of,
     lift_leaves,
     marked_arguments,
     parameter_name,
@@ -35,9 +37,10 @@ from pullback._core.refs import Ref
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
-from pullback._core.typing import AnyValue, Device, P, PyTree, PyTreePrefix, R
+from pullback._core.typing import Device, P, PyTree, PyTreePrefix, R
 from pullback._higher_order.call import call
 from pullback._higher_order.custom.order import note_calls_in
+from pullback._higher_order.first_tier import Interpreted
 from pullback._transforms.dce import dce
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable, ProgramOfValues, compile_jaxpr
@@ -47,10 +50,11 @@ class Traced:
     """One traced call: the jaxpr, the result's structure, and the program.
 
     `refs` says which references it accesses, None if there are none; `with_refs` is the last trace of the function with
-    the references of a call, and these.
+    the references of a call, and these. `tiers` is None unless calls are answered before it is compiled.
     """
 
     report: Compilation | None = None
+    tiers: Tiers | None = None
 
     def __init__(
         self,
@@ -89,14 +93,33 @@ class Traced:
     @functools.cached_property
     def program(self) -> Executable | ProgramOfValues:
         """The compiled program, compiled at the first use."""
+        return self.compile()
+
+    def compile(self) -> Executable | ProgramOfValues:
+        """Compile the program now."""
         return compile_jaxpr(self.jaxpr, self.donated, self.options, report=self.report)
+
+    def current(self) -> Executable | ProgramOfValues | Interpreted:
+        """What answers a call now."""
+        return self.program if self.tiers is None else self.tiers.current(self)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether calls may take the fast path: the program answers, and nobody counts which tier does."""
+        return not self.donated and "program" in vars(self) and not (self.tiers and counters.is_counting())
+
+    @property
+    def num_written(self) -> int:
+        """The number of results that are written to references."""
+        return 0 if self.refs is None else len(self.refs.written)
 
     def run(self, args: Sequence[ConcreteArray]) -> Any:
         """Run the program on the flat arguments."""
         if self.donated:
             self._refuse_shared_donation(args)
-        program = self.program
-        report, self.report = self.report, None
+        program, report = self.current(), None
+        if program is vars(self).get("program"):
+            report, self.report = self.report, None
         with compilations.stage(report, "first_run"):
             outs = program.run([*self.consts, *args])
         return tree_unflatten(self.out_tree, outs)
@@ -127,6 +150,7 @@ class Settings(NamedTuple):
     keep_unused: bool
     inline: bool
     options: tuple[tuple[str, Any], ...]
+    tiered: bool | None
 
 
 class Compiler:
@@ -153,7 +177,7 @@ class Compiler:
         compiled = wrapping(self._fun)(self._fast_path.function(self.call))
         # searched for captured values; the other attributes are caches
         compiled.__closed_over__ = (self._fun,)  # type: ignore[attr-defined]
-        compiled.__own__ = ("trace", "lower", "eval_shape", "clear_cache")  # type: ignore[attr-defined]
+        compiled.__own__ = ("trace", "lower", "eval_shape", "wait", "clear_cache")  # type: ignore[attr-defined]
         for name in compiled.__own__:  # type: ignore[attr-defined]
             setattr(compiled, name, getattr(self, name))
         return compiled
@@ -180,7 +204,7 @@ class Compiler:
                 # operation by operation, so that the operation that produces a nan can be named
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
             result = traced.run(xs)  # type: ignore[arg-type]
-            if not traced.donated:
+            if traced.is_fast:
                 self._fast_path.add(args, kwargs, traced.consts, traced.program, traced.out_tree)
             return result
         self._refuse_options()
@@ -200,7 +224,7 @@ class Compiler:
             return tree_unflatten(traced.out_tree, outs)
         rest = iter(arrays)
         given = [leaf if i in refs.arguments else next(rest) for i, leaf in enumerate(leaves)]
-        return tree_unflatten(traced.out_tree, refs.run(traced.program, traced.consts, given))
+        return tree_unflatten(traced.out_tree, refs.run(traced.current(), traced.consts, given))
 
     def _traced_with_refs(self, traced: Traced, refs: RefUse, leaves: list[Any], args: tuple, kwargs: dict) -> Traced:
         """The trace that accesses the references of this call, rather than any of their type."""
@@ -240,11 +264,11 @@ class Compiler:
         """The dynamic arguments of a call, positional and by keyword, and the cache key of the static ones."""
         static = canonical_static(self._settings.static_argnums, len(args))
         names = self._settings.static_argnames
-        constants = tuple([(i, _Static(args[i])) for i in static])
+        constants = tuple([(i, StaticValue(args[i])) for i in static])
         if static:
             args = tuple([a for i, a in enumerate(args) if i not in static])
         if names and kwargs:
-            constants += tuple([(k, _Static(v)) for k, v in sorted(kwargs.items()) if k in names])
+            constants += tuple([(k, StaticValue(v)) for k, v in sorted(kwargs.items()) if k in names])
             kwargs = {k: v for k, v in kwargs.items() if k not in names}
         return args, kwargs, constants
 
@@ -275,6 +299,9 @@ class Compiler:
         donated = self._donated_leaves(args, static, dynamic_kwargs)
         traced = Traced(jaxpr, closed.consts, out_tree, function_name(self._fun), donated, self._settings, use)
         traced.report = report
+        if self._settings.tiered or (self._settings.tiered is None and config.jit_tiered):
+            traced.tiers = Tiers(self._settings.tiered)
+            watch(self._fast_path)
         if not any(isinstance(c, Tracer) for c in closed.consts):
             self._cache[key] = traced
         return traced, leaves
@@ -344,32 +371,16 @@ class Compiler:
         """The shapes and dtypes of the result, as `ShapeDtypeStruct`s."""
         return self.trace(*args, **kwargs).out_info
 
+    @boundary
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until every program that calls have requested is compiled; TimeoutError after `timeout` seconds."""
+        wait_for(self._fun, list(self._cache.values()), timeout)
+
     def clear_cache(self) -> None:
         """Discard all traces and programs."""
         self._fast_path.clear()
         self._cache.clear()
         self._cache["short way"] = self._fast_path
-
-
-class _Static:
-    """A static argument as part of a cache key: equal only to an equal value of the same type."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value):
-        self.value = value
-
-    def __hash__(self) -> int:
-        return hash(self.value)
-
-    def __eq__(self, other: AnyValue) -> bool:
-        return self.value is other.value or (kind_of(self.value) == kind_of(other.value) and self.value == other.value)
-
-
-@functools.lru_cache(256)
-def canonical_static(positions: tuple[int, ...], count: int) -> tuple[int, ...]:
-    """The valid positions in a call; negative ones count from its end."""
-    return tuple(p % count if p < 0 else p for p in positions if -count <= p < count)
 
 
 @overload
@@ -387,6 +398,7 @@ def jit(
     backend: str | None = ...,
     inline: bool = ...,
     compiler_options: Mapping[str, Any] | None = ...,
+    tiered: bool | None = ...,
 ) -> Jitted[P, R]: ...
 @overload
 def jit(
@@ -403,6 +415,7 @@ def jit(
     backend: str | None = ...,
     inline: bool = ...,
     compiler_options: Mapping[str, Any] | None = ...,
+    tiered: bool | None = ...,
 ) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 @boundary
 def jit(
@@ -419,6 +432,7 @@ def jit(
     backend: str | None = None,
     inline: bool = False,
     compiler_options: Mapping[str, Any] | None = None,
+    tiered: bool | None = None,
 ) -> Any:
     """Compile a function with XLA.
 
@@ -437,6 +451,8 @@ def jit(
       inline: whether calls inside other traced functions are inlined when lowered.
       compiler_options: options of XLA by name, for the whole program: such a function cannot be called under another
         transformation.
+      tiered: True: calls do not wait for the compiler. They are answered by the NumPy kernels while XLA compiles in the
+        background, and then by the program; `f.wait(timeout)` waits for it. None stands for the option `jit_tiered`.
 
     Raises: TypeError for arguments that are not arrays, named by path, and for unhashable static arguments; ValueError
       for another device or sharding and, at the call, for options that XLA does not know; RuntimeError for another
@@ -452,6 +468,7 @@ def jit(
     for what, places in (("device", device), ("in_shardings", in_shardings), ("out_shardings", out_shardings)):
         check_one_device("jit", what, places)
     options = checked_options("jit", compiler_options)
+    check_tiered(tiered)
     if fun is None:
         return functools.partial(
             jit,
@@ -462,6 +479,7 @@ def jit(
             keep_unused=keep_unused,
             inline=inline,
             compiler_options=compiler_options,
+            tiered=tiered,
         )
     sig = signature(fun)
     nums, names = marked_arguments("jit", fun, sig, "static", static_argnums, static_argnames)
@@ -469,4 +487,4 @@ def jit(
     both = set(nums) & set(d_nums)
     if both:
         raise ValueError(f"jit of {function_name(fun)}: arguments {sorted(both)} are both static and donated")
-    return Compiler(fun, Settings(nums, names, d_nums, d_names, bool(keep_unused), inline, options)).function()
+    return Compiler(fun, Settings(nums, names, d_nums, d_names, bool(keep_unused), inline, options, tiered)).function()

@@ -70,6 +70,9 @@ class Jitted(Protocol[P, R_co]):
     def eval_shape(self, *args: PyTree, **kwargs: PyTree) -> PyTree:
         """The shapes and dtypes of the result, as `ShapeDtypeStruct`s."""
 
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until every program that calls have requested is compiled."""
+
     def clear_cache(self) -> None:
         """Forget all traces and programs."""
 

@@ -6,7 +6,7 @@ import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -47,6 +47,27 @@ def kind_of(value: AnyValue) -> Any:
     if isinstance(value, frozenset):
         return type(value), frozenset((x, kind_of(x)) for x in value)
     return type(value)
+
+
+class StaticValue:
+    """A static argument as part of a cache key: equal only to an equal value of the same type."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __eq__(self, other: AnyValue) -> bool:
+        return self.value is other.value or (kind_of(self.value) == kind_of(other.value) and self.value == other.value)
+
+
+@lru_cache(256)
+def canonical_static(positions: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """The valid positions in a call; negative ones count from its end."""
+    return tuple(p % count if p < 0 else p for p in positions if -count <= p < count)
 
 
 def refuse_sharding(function: str, out_sharding: AnyValue) -> NoReturn:

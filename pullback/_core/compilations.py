@@ -19,7 +19,8 @@ class Compilation:
 
     `origin` is "compiled", or where the program was found: "disk", or "process" if an equal one was loaded. `reason`
     says why the function was traced. `first_run` is the time of the first call of the program until its results can be
-    asked for, which are computed meanwhile.
+    asked for, which are computed meanwhile. Of a function that is `tiered`, `interpreted` is the number of calls that
+    the NumPy kernels answered, and `switched` the seconds from the first request until the program was there.
     """
 
     name: str
@@ -29,6 +30,8 @@ class Compilation:
     compile: float | None = None
     origin: str = ""
     first_run: float | None = None
+    interpreted: int = 0
+    switched: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -57,6 +60,13 @@ def log_stage(compilation: Compilation, stage: str, seconds: float) -> None:
     if config.log_compiles:
         found = f" (from {compilation.origin})" if stage == "compile" and compilation.origin != "compiled" else ""
         log.warning("%s of %s took %.3f s%s", stage, compilation.name, seconds, found)
+
+
+def log_switch(compilation: Compilation) -> None:
+    """Write to the log, if the option `log_compiles` says so, that a program answers from now on."""
+    if config.log_compiles:
+        calls, seconds = compilation.interpreted, compilation.switched
+        log.warning("%s: compiled after %.3f s and %d calls of the NumPy kernels", compilation.name, seconds, calls)
 
 
 @contextmanager

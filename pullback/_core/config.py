@@ -31,6 +31,8 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     # what tracing and compiling took, and why a function was traced, written to the log
     "log_compiles": (False, True),
     "explain_cache_misses": (False, True),
+    # whether jitted functions that do not say so answer before they are compiled
+    "jit_tiered": (False, True),
     # compiled programs on disk
     "enable_compilation_cache": (True, False),
     "compilation_cache_dir": Path,
@@ -212,6 +214,7 @@ class Config(threading.local):
     program_cache_max_size: int
     log_compiles: bool
     explain_cache_misses: bool
+    jit_tiered: bool
     enable_compilation_cache: bool
     compilation_cache_dir: str | None
     compilation_cache_max_size: int
@@ -320,3 +323,17 @@ def override(name: str, value: AnyValue) -> Iterator[None]:
             overrides.clear()  # nothing is overridden: the process-wide values apply here too
         else:
             _derive()
+
+
+@contextmanager
+def seen_as(overrides: dict[str, Any]) -> Iterator[None]:
+    """Let this thread see the options as the one does whose overrides, its `config.__dict__`, these are."""
+    own = config.__dict__
+    outer = dict(own)
+    own.clear()
+    own.update(overrides)
+    try:
+        yield
+    finally:
+        own.clear()
+        own.update(outer)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _listeners: list[Counter] = []
+# called when counting begins: what answers too fast to be counted gives way
+on_start: list[Callable[[], None]] = []
 
 
 def count(event: str) -> None:
     """Count an event: `traces`, `lowerings`, `compiles`, `rules`."""
     for listener in _listeners:
         listener[event] += 1
+
+
+def is_counting() -> bool:
+    """Whether somebody counts."""
+    return bool(_listeners)
 
 
 @contextmanager
@@ -28,6 +35,8 @@ def counting() -> Iterator[Counter]:
     """
     listener: Counter = Counter()
     _listeners.append(listener)
+    for act in on_start:
+        act()
     try:
         yield listener
     finally:

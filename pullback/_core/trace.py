@@ -52,6 +52,11 @@ class Trace:
         """The trace; programs compare it, to tell which transformation a tracer belongs to."""
         return self
 
+    @property
+    def hands_over(self) -> bool:
+        """Whether long loops that are evaluated here are handed over to the compiler."""
+        return self.parent is None or self.parent.hands_over
+
     def process_primitive(self, primitive: AnyValue, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Interpret one application of a primitive; returns a value, or a list if the primitive has many results."""
         raise NotImplementedError

@@ -19,8 +19,9 @@ from pullback._core.typing import AnyValue
 
 # multiplications that one thread performs in half a millisecond
 MODERATE = 256**3
-# from this size on it matters for matrix products too, which use NumPy's library only
-_both_at_work = False
+# whether others are at work in this process: SciPy's library, or XLA, which compiles in the background. Then it matters
+# for matrix products too, which use NumPy's library only
+_shared = False
 
 
 class Library:
@@ -65,9 +66,14 @@ def numpy_blas() -> Library:
 @cache
 def scipy_blas() -> Library:
     """The library of SciPy's routines."""
-    global _both_at_work
-    _both_at_work = True
+    share_processors()
     return Library("scipy.linalg._flapack")
+
+
+def share_processors() -> None:
+    """Keep matrix products of moderate size on one thread from now on."""
+    global _shared
+    _shared = True
 
 
 def takes_threads(m: int, k: int, n: int) -> bool:
@@ -78,4 +84,4 @@ def takes_threads(m: int, k: int, n: int) -> bool:
 
 def product(x: AnyValue, y: AnyValue, multiply: Callable) -> Any:
     """A product of matrices of a size that `takes_threads`."""
-    return numpy_blas().on_one_thread(multiply, x, y) if _both_at_work else multiply(x, y)
+    return numpy_blas().on_one_thread(multiply, x, y) if _shared else multiply(x, y)

@@ -57,6 +57,11 @@ class Executable:
         """The StableHLO text."""
         return self.module.text()
 
+    @property
+    def may_fail(self) -> bool:
+        """Whether a run can raise an error: Python functions that it calls can."""
+        return bool(self.module.callbacks)
+
     def run(self, args: Sequence[ConcreteArray]) -> list[ConcreteArray]:
         """Run on arrays whose types are those the program was compiled for."""
         engine.check_process()
@@ -151,6 +156,12 @@ def compile_jaxpr(
 
 def module_of(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[Module, Sequence[int]]:
     """The module of a jaxpr, in which the parts of values of own types are arguments, and its donated arguments."""
+    jaxpr, donated = of_parts(jaxpr, donated)
+    return lower_module(jaxpr, donated), sorted(donated)
+
+
+def of_parts(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[Jaxpr, frozenset[int]]:
+    """The jaxpr in which the parts of values of own types are inputs and results, and its donated inputs."""
     if jaxpr.has_own_types:
         places, n = set(), 0
         for i, v in enumerate((*jaxpr.constvars, *jaxpr.invars)):
@@ -158,7 +169,7 @@ def module_of(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[Modu
             places |= set(range(n, n + count)) if i in donated else set()
             n += count
         jaxpr, donated = _lower_types(jaxpr), frozenset(places)
-    return lower_module(jaxpr, donated), sorted(donated)
+    return jaxpr, donated
 
 
 def program_of(

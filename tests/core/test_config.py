@@ -61,6 +61,7 @@ def test_defaults():
         "default_matmul_precision": None,
         "program_cache_max_size": 268_435_456,
         "explain_cache_misses": False,
+        "jit_tiered": False,
         "enable_compilation_cache": True,
         "compilation_cache_dir": None,
         "compilation_cache_max_size": 1_073_741_824,

@@ -14,6 +14,7 @@ from pullback._core.array import ConcreteArray
 from pullback._core.config import config
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr
 from pullback._core.primitive import Primitive
+from pullback._core.trace import context
 from pullback._xla.evaluate import single_equation
 from pullback._xla.executable import compile_jaxpr, lasting
 
@@ -30,6 +31,11 @@ def cost(jaxpr: Jaxpr) -> int:
         return sum(1 + sum(_times(held) * cost(held.jaxpr) for held in eqn.held) for eqn in jaxpr.eqns)
 
     return jaxpr.derive("cost", total)
+
+
+def is_beyond(spent: int) -> bool:
+    """Whether a loop that evaluates so many equations is handed over to XLA."""
+    return spent > BUDGET and not config.debugging and context.trace.hands_over
 
 
 def _times(held: HeldJaxpr) -> int:
@@ -59,7 +65,7 @@ def run_interpreted_once(
 ) -> list[Any]:
     """Interpret the first application to arguments of given types, and compile from the second on."""
     key = ("applied", primitive, tuple(a.aval for a in args), *params.items())
-    if config.debugging or key not in holder.cache:
+    if config.debugging or not context.trace.hands_over or key not in holder.cache:
         holder.cache[key] = True
         return interpret(*args, **params)
     return run_compiled(primitive, args, params, holder)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from pullback._analysis.dependence import dependent_results, depends_on
-from pullback._core.config import config
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr, Var, eval_jaxpr
 from pullback._core.lists import chosen, cut, filled, fixed_point, merged, others
 from pullback._core.origins import NO_CONTEXT, InStep, origins_are_tracked
@@ -23,7 +22,7 @@ from pullback._core.types import ShapedArray, make_aval, matches
 from pullback._core.zeros import zero_of
 from pullback._higher_order.call import check_operands
 from pullback._higher_order.call_rules import active_of, wanted_of
-from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
+from pullback._higher_order.control.eager_budget import cost, is_beyond, run_compiled
 from pullback._higher_order.control.scan_saving import save
 from pullback._ops.identity import stage_closed
 from pullback._ops.own_types import by_parts, entry, leading_length, placeholder, stack_entries
@@ -105,7 +104,7 @@ def _split(values: Sequence[Any], num_consts: int, num_carry: int) -> tuple[list
 
 
 def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
-    if length * (cost(jaxpr) + 2) > BUDGET and not config.debugging:
+    if is_beyond(length * (cost(jaxpr) + 2)):
         params = {
             "jaxpr": jaxpr,
             "length": length,

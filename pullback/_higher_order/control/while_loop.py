@@ -13,7 +13,6 @@ import numpy as np
 
 from pullback._core.arguments import check_callable
 from pullback._core.array import ArrayLike, lift
-from pullback._core.config import config
 from pullback._core.errors import boundary, describe_function
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr, Var, eval_jaxpr
 from pullback._core.lists import chosen, filled, fixed_point
@@ -37,7 +36,7 @@ from pullback._higher_order.call import check_operands
 from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.control.batched_choice import replaceable_by_chosen, replaced_by_chosen
 from pullback._higher_order.control.bounded_while import nested_scans
-from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
+from pullback._higher_order.control.eager_budget import cost, is_beyond, run_compiled
 from pullback._higher_order.control.effects_under_vmap import batch_by_scan
 from pullback._higher_order.host.callback import without_debug_callbacks
 from pullback._ops.own_types import chosen_entries
@@ -203,7 +202,7 @@ def _evaluate(*operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_s
         spent += step
         if max_steps is not None:
             max_steps -= 1
-        if spent > BUDGET and not config.debugging:
+        if is_beyond(spent):
             params = {
                 "cond_jaxpr": cond_jaxpr,
                 "body_jaxpr": body_jaxpr,
