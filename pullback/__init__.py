@@ -22,7 +22,6 @@ from pullback._api.devices import block_until_ready as block_until_ready
 from pullback._api.devices import default_backend as default_backend
 from pullback._api.devices import device_count as device_count
 from pullback._api.devices import device_get as device_get
-from pullback._api.devices import device_put as device_put
 from pullback._api.devices import devices as devices
 from pullback._api.devices import effects_barrier as effects_barrier
 from pullback._api.devices import local_device_count as local_device_count
@@ -36,6 +35,7 @@ from pullback._api.jacobians import jacfwd as jacfwd
 from pullback._api.jacobians import jacobian as jacobian
 from pullback._api.jacobians import jacrev as jacrev
 from pullback._api.jit import jit as jit
+from pullback._api.placing import device_put as device_put
 from pullback._api.refs import empty_ref as empty_ref
 from pullback._api.refs import free_ref as free_ref
 from pullback._api.refs import freeze as freeze
@@ -95,12 +95,12 @@ if _typing.TYPE_CHECKING:
     from pullback._api.devices import default_device as default_device
     from pullback._api.linear_callback import linear_callback as linear_callback
     from pullback._api.meshes import make_mesh as make_mesh
-    from pullback._api.meshes import pmap as pmap
     from pullback._api.meshes import reshard as reshard
     from pullback._api.meshes import set_mesh as set_mesh
-    from pullback._api.meshes import shard_map as shard_map
     from pullback._api.scopes import named_call as named_call
     from pullback._api.scopes import named_scope as named_scope
+    from pullback._api.shard_map import pmap as pmap
+    from pullback._api.shard_map import shard_map as shard_map
     from pullback._check_rules import check_rules as check_rules
     from pullback._core.option_contexts import check_tracer_leaks as check_tracer_leaks
     from pullback._core.option_contexts import checking_leaks as checking_leaks
@@ -188,9 +188,9 @@ if not _typing.TYPE_CHECKING:
             "named_scope": "pullback._api.scopes:named_scope",
             "NamedSharding": "pullback._core.sharding:NamedSharding",
             "P": "pullback._core.sharding:PartitionSpec",
-            "pmap": "pullback._api.meshes:pmap",
+            "pmap": "pullback._api.shard_map:pmap",
             "reshard": "pullback._api.meshes:reshard",
             "set_mesh": "pullback._api.meshes:set_mesh",
-            "shard_map": "pullback._api.meshes:shard_map",
+            "shard_map": "pullback._api.shard_map:shard_map",
         },
     )

@@ -11,15 +11,8 @@ from pullback._api.meshes import (
     use_abstract_mesh,
 )
 from pullback._core.lazy import attributes as _attributes
-from pullback._core.sharding import (
-    AbstractMesh,
-    AxisType,
-    Mesh,
-    NamedSharding,
-    PartitionSpec,
-    Sharding,
-    SingleDeviceSharding,
-)
+from pullback._core.meshes import AbstractMesh, AxisType, Mesh
+from pullback._core.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 __all__ = [
     "AbstractMesh",

@@ -13,6 +13,8 @@ FLAGS = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_pas
 if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 12):
     # half of what is left of the time; later engines know no other emitters
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+# eight devices for both, so that meshes can be tested anywhere; what names no device runs on the first
+FLAGS.append("--xla_force_host_platform_device_count=8")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 # tests count compilations, which must not depend on what was compiled before
 os.environ["PULLBACK_ENABLE_COMPILATION_CACHE"] = "0"

@@ -48,7 +48,6 @@ OTHER_ERRORS = {
     "conv_shape_tuple": ValueError,
     "padtype_to_pads": ValueError,
     "platform_dependent": NotImplementedError,
-    "with_sharding_constraint": ValueError,
     **dict.fromkeys(
         (
             "all_gather",

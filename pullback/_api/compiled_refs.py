@@ -23,6 +23,7 @@ from pullback._core.types import ShapedArray
 from pullback._higher_order.first_tier import Interpreted
 from pullback._transforms.dce import dce
 from pullback._xla.executable import Executable, ProgramOfValues
+from pullback._xla.placed_programs import PlacedProgram
 
 # between reading a content, which is donated, and writing the new one, no other thread may read it
 _updating = threading.RLock()
@@ -78,7 +79,10 @@ class RefUse(NamedTuple):
         return xs
 
     def run(
-        self, program: Executable | ProgramOfValues | Interpreted, consts: Sequence[Any], leaves: Sequence[Any]
+        self,
+        program: Executable | ProgramOfValues | Interpreted | PlacedProgram,
+        consts: Sequence[Any],
+        leaves: Sequence[Any],
     ) -> list[Any]:
         """The results of a program, which writes to the references; `leaves` are arrays and references."""
         self.check(leaves)
@@ -91,7 +95,7 @@ class RefUse(NamedTuple):
 
     def _run(
         self,
-        program: Executable | ProgramOfValues | Interpreted,
+        program: Executable | ProgramOfValues | Interpreted | PlacedProgram,
         consts: Sequence[Any],
         leaves: Sequence[Any],
         may_fail: bool,

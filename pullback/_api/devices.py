@@ -6,18 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array
 from pullback._core.config import forget_traces, override
 from pullback._core.errors import boundary
-from pullback._core.hitypes import all_parts, registered
-from pullback._core.sharding import PartitionSpec
-from pullback._core.trace import context
-from pullback._core.tree import tree_leaves, tree_unflatten
+from pullback._core.tree import tree_leaves
 from pullback._core.tree_paths import tree_map
-from pullback._core.typing import AnyValue, PyTree, PyTreePrefix
-from pullback._higher_order.bodies import lift_tree
+from pullback._core.typing import PyTree
 from pullback._xla import engine, executable
-from pullback._xla.evaluate import evaluator
 
 
 def check_backend(function: str, backend: str | None) -> None:
@@ -26,25 +21,15 @@ def check_backend(function: str, backend: str | None) -> None:
         raise RuntimeError(f"{function}: the only backend is 'cpu', got {backend!r}")
 
 
-def check_one_device(function: str, argument: str, places: AnyValue) -> None:
-    """Refuse anything but the one device, in a pytree of devices, shardings of arrays, and None."""
-    for place in () if places is None else tree_leaves(places):
-        if type(place) is not PartitionSpec and {engine.device()} != getattr(place, "device_set", {place}):
-            raise ValueError(
-                f"{function}: {argument}: expected None, or the device or sharding of an array (x.device, "
-                f"x.sharding), got {place!r}. All arrays are on one device: leave {argument} out."
-            )
-
-
 def devices(backend: str | None = None) -> list[Any]:
-    """The devices of this process; the only backend is "cpu". RuntimeError for others.
+    """The devices of all processes; the only backend is "cpu". RuntimeError for others.
 
     >>> import pullback as pb
-    >>> len(pb.devices())
-    1
+    >>> len(pb.devices()) == pb.device_count()
+    True
     """
     check_backend("devices", backend)
-    return engine.devices()
+    return engine.all_devices()
 
 
 def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Any]:
@@ -62,13 +47,13 @@ def local_devices(process_index: int | None = None, backend: str | None = None) 
 
 
 def device_count(backend: str | None = None) -> int:
-    """The number of devices. RuntimeError for a backend other than "cpu".
+    """The number of devices of all processes. RuntimeError for a backend other than "cpu".
 
-    >>> device_count()
-    1
+    >>> device_count() == len(devices())
+    True
     """
     check_backend("device_count", backend)
-    return len(engine.devices())
+    return len(engine.all_devices())
 
 
 def process_index(backend: str | None = None) -> int:
@@ -101,7 +86,7 @@ def local_device_count(backend: str | None = None) -> int:
     True
     """
     check_backend("local_device_count", backend)
-    return device_count()
+    return len(engine.devices())
 
 
 def default_backend() -> str:
@@ -111,32 +96,6 @@ def default_backend() -> str:
     'cpu'
     """
     return "cpu"
-
-
-@boundary
-def device_put(
-    x: PyTree, device: PyTreePrefix = None, *, donate: PyTreePrefix = False, may_alias: PyTreePrefix = None
-) -> Any:
-    """The leaves of a pytree as arrays with a device buffer; values do not change, and tracers are returned as is.
-
-    Args:
-      x: a pytree of arrays, NumPy data and numbers.
-      device: None, or the one device: itself, or the sharding of an array.
-      donate, may_alias: whether the memory of `x` may be reused for the result. This is always so for arrays, which are
-        never modified, and never for NumPy data, which is copied.
-
-    TypeError for anything but an array or a number, ValueError for another device.
-
-    >>> import pullback as pb, numpy as np
-    >>> pb.device_put({"a": np.arange(3, dtype="int32")})
-    {'a': Array([0, 1, 2], dtype=int32)}
-    """
-    check_one_device("device_put", "device", device)
-    arrays, tree = lift_tree("device_put", "x", x)
-    for array in all_parts(arrays) if registered and context.trace is evaluator else arrays:
-        if type(array) is ConcreteArray:
-            engine.put(array)
-    return tree_unflatten(tree, arrays)
 
 
 @boundary
@@ -179,17 +138,19 @@ def effects_barrier() -> None:
 
 
 def default_device(new_val: Any = None) -> Any:
-    """Context manager: the device of new arrays. ValueError for another than the one there is.
+    """Context manager: the device of new arrays. ValueError for none of this process.
 
     >>> import pullback as pb
     >>> with pb.default_device(pb.devices()[0]):
     ...     print(pb.numpy.ones(2))
     [1. 1.]
     """
-    if not isinstance(new_val, str):
-        check_one_device("default_device", "new_val", new_val)
-    else:
+    if isinstance(new_val, str):
         check_backend("default_device", new_val)
+    elif new_val is not None and new_val not in engine.devices():
+        raise ValueError(
+            f"default_device: new_val: expected a device of this process (pullback.local_devices()), got {new_val!r}"
+        )
     return override("default_device", new_val)
 
 

@@ -5,152 +5,49 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 from pullback._api.compiled_refs import RefUse
-from pullback._api.devices import check_backend, check_one_device
+from pullback._api.devices import check_backend
 from pullback._api.inspect import trace_function
 from pullback._api.jit_cache import shared_cache
+from pullback._api.jit_shardings import asked_placement, constrained, shardings_of
 from pullback._api.retracing import noted
 from pullback._api.short_call import FastPath
 from pullback._api.stages import Jitted, Lowered, TracedStage, checked_options
 from pullback._api.tiers import Tiers, check_tiered, wait_for, watch
-from pullback._core import compilations, counters
+from pullback._api.traced_call import Settings, Traced
+from pullback._core import compilations
 from pullback._core.arguments import (
     StaticValue,
     aval_of,
     canonical_static,
     check_callable,
     check_leaves,
+    input_names,
     lift_leaves,
     marked_arguments,
     parameter_name,
     signature,
 )
-from pullback._core.array import Array, ConcreteArray
-from pullback._core.cells import cells_of, read_cell
-from pullback._core.compilations import Compilation
+from pullback._core.array import Array
+from pullback._core.cells import cells_of
 from pullback._core.config import config
 from pullback._core.errors import boundary, described, function_name, wrapping
-from pullback._core.jaxpr import ClosedJaxpr, Jaxpr, consts_to_args, eval_jaxpr
+from pullback._core.jaxpr import eval_jaxpr
 from pullback._core.refs import Ref
 from pullback._core.trace import Tracer, context
-from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
+from pullback._core.tree import tree_flatten, tree_structure, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
 from pullback._core.typing import Device, P, PyTree, PyTreePrefix, R
 from pullback._higher_order.call import call
 from pullback._higher_order.custom.order import note_calls_in
-from pullback._higher_order.first_tier import Interpreted
-from pullback._transforms.dce import dce
 from pullback._xla.evaluate import evaluator
-from pullback._xla.executable import Executable, ProgramOfValues, compile_jaxpr
-
-
-class Traced:
-    """One traced call: the jaxpr, the result's structure, and the program.
-
-    `refs` says which references it accesses, None if there are none; `with_refs` is the last trace of the function with
-    the references of a call, and these. `tiers` is None unless calls are answered before it is compiled.
-    """
-
-    report: Compilation | None = None
-    tiers: Tiers | None = None
-
-    def __init__(
-        self,
-        jaxpr: Jaxpr,
-        consts: Sequence[Any],
-        out_tree: PyTreeDef,
-        name: str,
-        donated: Sequence[int],
-        settings: Settings,
-        refs: RefUse | None = None,
-    ):
-        self.refs = refs
-        self.with_refs: tuple[Any, Any] = (None, None)
-        self.traced = jaxpr
-        self.jaxpr = consts_to_args(jaxpr)
-        self.consts = consts
-        self.out_tree = out_tree
-        self.name = name
-        self.options = settings.options
-        if refs is not None:
-            donated = [i for i in donated if i not in refs.arguments]  # what is written is donated in any case
-        self.donated = frozenset(len(jaxpr.constvars) + i for i in donated)
-        if donated and not settings.keep_unused:
-            # unread arguments are not passed to the program: their arrays stay valid
-            read = dce(self.jaxpr)[1]
-            self.donated = frozenset(i for i in self.donated if read[i])
-        if refs is not None:
-            self.donated |= refs.donated
-
-    def closed(self) -> ClosedJaxpr:
-        """The jaxpr with its constants, of references their contents now."""
-        if self.refs is None:
-            return ClosedJaxpr(self.traced, self.consts)
-        return ClosedJaxpr(self.traced, [*self.consts, *map(read_cell, self.refs.outer)], self.refs.effects)
-
-    @functools.cached_property
-    def program(self) -> Executable | ProgramOfValues:
-        """The compiled program, compiled at the first use."""
-        return self.compile()
-
-    def compile(self) -> Executable | ProgramOfValues:
-        """Compile the program now."""
-        return compile_jaxpr(self.jaxpr, self.donated, self.options, report=self.report)
-
-    def current(self) -> Executable | ProgramOfValues | Interpreted:
-        """What answers a call now."""
-        return self.program if self.tiers is None else self.tiers.current(self)
-
-    @property
-    def is_fast(self) -> bool:
-        """Whether calls may take the fast path: the program answers, and nobody counts which tier does."""
-        return not self.donated and "program" in vars(self) and not (self.tiers and counters.is_counting())
-
-    @property
-    def num_written(self) -> int:
-        """The number of results that are written to references."""
-        return 0 if self.refs is None else len(self.refs.written)
-
-    def run(self, args: Sequence[ConcreteArray]) -> Any:
-        """Run the program on the flat arguments."""
-        if self.donated:
-            self._refuse_shared_donation(args)
-        program, report = self.current(), None
-        if program is vars(self).get("program"):
-            report, self.report = self.report, None
-        with compilations.stage(report, "first_run"):
-            outs = program.run([*self.consts, *args])
-        return tree_unflatten(self.out_tree, outs)
-
-    def _refuse_shared_donation(self, args: Sequence[ConcreteArray]) -> None:
-        used = [*self.consts, *args]
-        for i in self.donated:
-            if any(used[i] is x for j, x in enumerate(used) if j != i):
-                raise ValueError(
-                    f"jit of {self.name}: an array of type {used[i].aval.str_short()} is donated and "
-                    "passed in another place too, or closed over, where it would be read after its memory "
-                    "was given away. Use a copy there, or do not donate it."
-                )
 
 
 # the state, besides the arguments, that a trace depends on
 def _trace_environment() -> tuple:
     return config.tracing, context.axis_sizes
-
-
-class Settings(NamedTuple):
-    """The compilation settings that affect the program."""
-
-    static_argnums: tuple[int, ...]
-    static_argnames: tuple[str, ...]
-    donate_argnums: tuple[int, ...]
-    donate_argnames: tuple[str, ...]
-    keep_unused: bool
-    inline: bool
-    options: tuple[tuple[str, Any], ...]
-    tiered: bool | None
 
 
 class Compiler:
@@ -196,20 +93,33 @@ class Compiler:
             raise
         if context.trace is evaluator:
             if any(isinstance(x, Tracer) for x in (*xs, *traced.consts)):
-                self._refuse_options()
-                note_calls_in(traced.jaxpr)
-                outs = call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline)
-                return tree_unflatten(traced.out_tree, outs)
+                return self._call_inside(traced, xs)
             if config.debugging:
                 # operation by operation, so that the operation that produces a nan can be named
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
-            result = traced.run(xs)  # type: ignore[arg-type]
+            if traced.is_elsewhere(xs):  # type: ignore[arg-type]
+                program = traced.placed_program(xs, functools.partial(self._names, args, kwargs))  # type: ignore[arg-type]
+                return traced.run(xs, program)  # type: ignore[arg-type]
+            result = traced.run(xs, traced.current())  # type: ignore[arg-type]
             if traced.is_fast:
                 self._fast_path.add(args, kwargs, traced.consts, traced.program, traced.out_tree)
             return result
+        return self._call_inside(traced, xs)
+
+    def _names(self, args: tuple, kwargs: dict) -> list[str]:
+        """The names of the dynamic arguments' leaves."""
+        static, _, dynamic_kwargs = self._split(args, kwargs)
+        where = [i for i in range(len(args)) if i not in static]
+        return input_names(self._fun, [args[i] for i in where], dynamic_kwargs, where)
+
+    def _call_inside(self, traced: Traced, xs: Sequence[Any]) -> Any:
+        """Call the function inside of a transformation."""
         self._refuse_options()
         note_calls_in(traced.jaxpr)
-        return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline))
+        xs = xs if traced.places is None else constrained(xs, traced.places)
+        outs = call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline)
+        outs = outs if traced.result_places is None else constrained(outs, traced.result_places)
+        return tree_unflatten(traced.out_tree, outs)
 
     def _call_with_refs(self, traced: Traced, refs: RefUse, leaves: list[Any], args: tuple, kwargs: dict) -> Any:
         refs.check(leaves)
@@ -297,7 +207,10 @@ class Compiler:
         if places or cells_of(jaxpr):
             jaxpr, use = RefUse.of(jaxpr, places)
         donated = self._donated_leaves(args, static, dynamic_kwargs)
-        traced = Traced(jaxpr, closed.consts, out_tree, function_name(self._fun), donated, self._settings, use)
+        name = function_name(self._fun)
+        asked = self._settings.shardings
+        at = None if asked is None else asked.of_arguments(name, tuple(dynamic), dynamic_kwargs)
+        traced = Traced(jaxpr, closed.consts, out_tree, name, donated, self._settings, use, at)
         traced.report = report
         if self._settings.tiered or (self._settings.tiered is None and config.jit_tiered):
             traced.tiers = Tiers(self._settings.tiered)
@@ -359,6 +272,7 @@ class Compiler:
             traced.options,
             traced.refs,
             len(traced.consts),
+            traced.spread([asked_placement(x) for x in leaves], functools.partial(self._names, args, kwargs)),
         )
 
     @boundary
@@ -445,9 +359,10 @@ def jit(
         value causes a new trace. A name covers the argument however it is passed, if the signature has its position.
       donate_argnums, donate_argnames: arguments whose memory the program may use for its results; they are deleted.
       keep_unused: whether arguments that the results do not depend on are donated too.
-      in_shardings, out_shardings, device, backend: the placement of arguments and results. There is one device: None,
-        the device, its platform "cpu" and the `sharding` of an array (or a pytree of them) are accepted, all else is
-        refused.
+      in_shardings, out_shardings: how arguments and results are spread over devices, as pytree prefixes of shardings,
+        specs over the current mesh, devices and None. Where nothing is said, arguments stay where they are, and the
+        compiler chooses.
+      device, backend: the device, or the platform "cpu", that the function is to run on.
       inline: whether calls inside other traced functions are inlined when lowered.
       compiler_options: options of XLA by name, for the whole program: such a function cannot be called under another
         transformation.
@@ -455,7 +370,7 @@ def jit(
         background, and then by the program; `f.wait(timeout)` waits for it. None stands for the option `jit_tiered`.
 
     Raises: TypeError for arguments that are not arrays, named by path, and for unhashable static arguments; ValueError
-      for another device or sharding and, at the call, for options that XLA does not know; RuntimeError for another
+      for shardings that do not fit and, at the call, for options that XLA does not know; RuntimeError for another
       backend.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -465,13 +380,15 @@ def jit(
     if fun is not None:
         check_callable("jit", fun)
     check_backend("jit", backend)
-    for what, places in (("device", device), ("in_shardings", in_shardings), ("out_shardings", out_shardings)):
-        check_one_device("jit", what, places)
+    shardings = shardings_of(device, in_shardings, out_shardings)
     options = checked_options("jit", compiler_options)
     check_tiered(tiered)
     if fun is None:
         return functools.partial(
             jit,
+            in_shardings=in_shardings,
+            out_shardings=out_shardings,
+            device=device,
             static_argnums=static_argnums,
             static_argnames=static_argnames,
             donate_argnums=donate_argnums,
@@ -487,4 +404,6 @@ def jit(
     both = set(nums) & set(d_nums)
     if both:
         raise ValueError(f"jit of {function_name(fun)}: arguments {sorted(both)} are both static and donated")
-    return Compiler(fun, Settings(nums, names, d_nums, d_names, bool(keep_unused), inline, options, tiered)).function()
+    return Compiler(
+        fun, Settings(nums, names, d_nums, d_names, bool(keep_unused), inline, options, tiered, shardings)
+    ).function()

@@ -1,29 +1,27 @@
-"""Functions of meshes and placements, for the one device there is: what they ask for is checked, and values stay."""
+"""Meshes: made of the devices, and set as the current one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Sequence
 from contextlib import ContextDecorator
-from functools import partial
 from math import prod
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
-from pullback._api.devices import check_backend, check_one_device
-from pullback._api.jit import jit
-from pullback._api.vectorize import vmap
-from pullback._core.arguments import canonical_argnums, check_callable
-from pullback._core.errors import boundary, described, function_name, standing_for, wrapping
-from pullback._core.sharding import NO_MESH, AbstractMesh, AxisType, Mesh, SingleDeviceSharding, current
-from pullback._core.trace import lookup_axis_size
-from pullback._core.tree_paths import tree_map
-from pullback._core.typing import AxisName, F, PyTree, PyTreePrefix
+from pullback._core.config import config, set_state
+from pullback._core.errors import boundary, described
+from pullback._core.meshes import NO_MESH, AbstractMesh, AxisType, Mesh
+from pullback._core.sharding import PartitionSpec, SingleDeviceSharding
+from pullback._core.tree import tree_leaves
+from pullback._core.tree_paths import broadcast_prefix, keystr, tree_flatten_with_path
+from pullback._core.typing import PyTree, PyTreePrefix
 from pullback._higher_order.bodies import lift_tree
-from pullback._ops.shape import reshape
+from pullback._ops.sharding_constraint import check_fits, sharding_constraint_p, sharding_of
 from pullback._xla import engine
 
 
+@boundary
 def make_mesh(
     axis_shapes: Sequence[int],
     axis_names: Sequence[Any],
@@ -31,21 +29,34 @@ def make_mesh(
     *,
     devices: Sequence[Any] | None = None,
 ) -> Mesh:
-    """A mesh of the devices with axes of these lengths, which must all be 1.
+    """A mesh of the devices, or of those given, with axes of these lengths.
+
+    Args:
+      axis_shapes: the lengths of the axes; their product is the number of devices that are used, the first ones.
+      axis_names: a name for each axis.
+      axis_types: what decides how arrays are spread along each axis; by default `AxisType.Explicit`, as in JAX. Types
+        of arrays do not hold their shardings here, so that explicit axes behave as automatic ones.
+      devices: the devices to use.
 
     ValueError for more devices than there are.
 
     >>> make_mesh((1, 1), ("data", "model")).size
     1
     """
-    given = engine.devices() if devices is None else devices
-    if prod(axis_shapes) != 1 or len(given) < 1:
+    given = engine.all_devices() if devices is None else list(devices)
+    needed = prod(axis_shapes)
+    if needed > len(given):
+        more = (
+            ""
+            if devices is not None
+            else ' For more devices on a processor, set pullback.config.update("num_cpu_devices", n) at the start.'
+        )
         raise ValueError(
-            f"make_mesh: a mesh of shape {tuple(axis_shapes)} needs {prod(axis_shapes)} devices, and there is 1. "
-            "Meshes of several devices are planned, not written yet."
+            f"make_mesh: a mesh of shape {tuple(axis_shapes)} needs {needed} devices, and there "
+            f"{'is 1' if len(given) == 1 else f'are {len(given)}'}.{more}"
         )
     kinds = (AxisType.Explicit,) * len(axis_names) if axis_types is None else axis_types
-    return Mesh(np.array(given[:1], dtype=object).reshape(tuple(axis_shapes)), axis_names, kinds)
+    return Mesh(np.array(given[:needed], dtype=object).reshape(tuple(axis_shapes)), axis_names, kinds)
 
 
 def get_mesh() -> Mesh:
@@ -54,7 +65,7 @@ def get_mesh() -> Mesh:
     >>> get_mesh().empty
     True
     """
-    found = next((mesh for mesh in reversed(current.meshes) if isinstance(mesh, Mesh)), None)
+    found = next((mesh for mesh in reversed(config.meshes) if isinstance(mesh, Mesh)), None)
     return _EMPTY if found is None else found
 
 
@@ -64,7 +75,7 @@ def get_abstract_mesh() -> AbstractMesh:
     >>> get_abstract_mesh()
     AbstractMesh((), axis_types=())
     """
-    return current.meshes[-1].abstract_mesh if current.meshes else NO_MESH
+    return config.meshes[-1].abstract_mesh if config.meshes else NO_MESH
 
 
 _EMPTY = Mesh(np.empty((), dtype=object), ())
@@ -84,14 +95,14 @@ class set_mesh(ContextDecorator):
     def __init__(self, mesh: AbstractMesh | None):
         if mesh is not None and not isinstance(mesh, AbstractMesh):
             raise TypeError(f"set_mesh: expected a mesh, got {described(mesh)}")
-        self._outer = current.meshes
-        current.meshes = () if mesh is None else (*self._outer, mesh)
+        self._outer = config.meshes
+        set_state("meshes", () if mesh is None else (*self._outer, mesh))
 
     def __enter__(self) -> set_mesh:
         return self
 
     def __exit__(self, *error: object) -> None:
-        current.meshes = self._outer
+        set_state("meshes", self._outer)
 
 
 class use_abstract_mesh(set_mesh):
@@ -112,163 +123,56 @@ def make_single_device_sharding(device: Any, *, memory_kind: str | None = None) 
     return SingleDeviceSharding(device, memory_kind=memory_kind)
 
 
+def places_of(function: str, argument: str, tree: PyTree, what: str, places: PyTreePrefix) -> list[Any]:
+    """The sharding (or None) for each leaf of `tree`, the argument `what`, of the pytree prefix `places`."""
+    count = len(tree_leaves(tree))
+    if places is None or (not isinstance(places, (tuple, list, dict)) and len(tree_leaves(places)) == 1):
+        return [sharding_of(f"{function}: {argument}", places)] * count
+    try:
+        flat = broadcast_prefix(places, tree, is_leaf=lambda x: x is None or isinstance(x, PartitionSpec))
+    except ValueError as error:
+        raise ValueError(f"{function}: {argument} does not fit {what}: {error}") from None
+    return [sharding_of(f"{function}: {argument}", place) for place in flat]
+
+
+def _constrained(function: str, what: str, tree: PyTree, argument: str, shardings: PyTreePrefix) -> PyTree:
+    arrays, treedef = lift_tree(function, what, tree)
+    places = places_of(function, argument, tree, what, shardings)
+    results = []
+    for i, (x, place) in enumerate(zip(arrays, places, strict=True)):
+        if place is not None:
+            path = keystr(tree_flatten_with_path(tree)[0][i][0])
+            check_fits(f"{function}: {what}{path}", place, x.aval.shape)
+            x = sharding_constraint_p.bind(x, sharding=place)
+        results.append(x)
+    return treedef.unflatten(results)
+
+
 @boundary
 def with_sharding_constraint(x: PyTree, shardings: PyTreePrefix) -> PyTree:
-    """The leaves of a pytree, as arrays, which are where `shardings` says: on the one device.
+    """The leaves of a pytree, as arrays, which the compiler is to place as `shardings` says; eagerly they are moved.
 
-    ValueError for a placement on another device, TypeError for anything but arrays and numbers.
+    Args:
+      x: a pytree of arrays and numbers.
+      shardings: a sharding, a `PartitionSpec` over the current mesh, a device or None (no constraint), or a pytree
+        prefix of these. `PartitionSpec.UNCONSTRAINED` leaves an axis to the compiler.
+
+    ValueError for a spec that does not fit the array, TypeError for anything but arrays and numbers.
 
     >>> import pullback as pb
     >>> spec = pb.sharding.NamedSharding(pb.make_mesh((1,), ("x",)), pb.P("x"))
     >>> print(with_sharding_constraint(pb.numpy.ones(2), spec))
     [1. 1.]
     """
-    check_one_device("with_sharding_constraint", "shardings", shardings)
-    arrays, tree = lift_tree("with_sharding_constraint", "x", x)
-    return tree.unflatten(arrays)
+    return _constrained("with_sharding_constraint", "x", x, "shardings", shardings)
 
 
 @boundary
 def reshard(xs: PyTree, out_shardings: PyTreePrefix) -> PyTree:
-    """The leaves of a pytree, as arrays, spread as `out_shardings` says: on the one device.
-
-    ValueError for a placement on another device, TypeError for anything but arrays and numbers.
+    """The leaves of a pytree, as arrays, spread as `out_shardings` says, see `with_sharding_constraint`.
 
     >>> import pullback as pb
     >>> print(reshard(pb.numpy.ones(2), pb.P(None)))
     [1. 1.]
     """
-    check_one_device("reshard", "out_shardings", out_shardings)
-    arrays, tree = lift_tree("reshard", "xs", xs)
-    return tree.unflatten(arrays)
-
-
-@boundary
-def pmap(
-    fun: Callable[..., Any],
-    axis_name: AxisName | None = None,
-    *,
-    in_axes: PyTreePrefix = 0,
-    out_axes: PyTreePrefix = 0,
-    static_broadcasted_argnums: int | Iterable[int] = (),
-    devices: Sequence[Any] | None = None,
-    backend: str | None = None,
-    axis_size: int | None = None,
-    donate_argnums: int | Iterable[int] = (),
-) -> Callable[..., Any]:
-    """Map a function over an axis of its arguments, each example on a device of its own: of one example, on the one.
-
-    Args:
-      fun, axis_name, in_axes, out_axes, axis_size: as for `vmap`.
-      static_broadcasted_argnums, donate_argnums, devices, backend: as `static_argnums`, `donate_argnums`, `device` and
-        `backend` of `jit`.
-
-    Raises: TypeError if `fun` is not callable; at the call, ValueError for an axis of another length than 1.
-
-    >>> import pullback as pb, pullback.numpy as pnp
-    >>> print(pb.pmap(lambda x: x / pb.lax.psum(x, "i"), axis_name="i")(pnp.ones((1, 2))))
-    [[1. 1.]]
-    """
-    check_callable("pmap", fun)
-    check_backend("pmap", backend)
-    check_one_device("pmap", "devices", devices)
-    static = canonical_argnums("pmap", static_broadcasted_argnums, what="static_broadcasted_argnums")
-    axis: Any = object() if axis_name is None else axis_name
-
-    @standing_for(fun)
-    def example(*args, **kwargs):
-        if lookup_axis_size(axis, "pmap") != 1:
-            raise ValueError(
-                f"pmap of {function_name(fun)}: the mapped axis has length {lookup_axis_size(axis, 'pmap')}, an "
-                "example for each device, and there is 1 device. Use vmap, which maps on one; several are planned, "
-                "not written yet."
-            )
-        return fun(*args, **kwargs)
-
-    @standing_for(fun)
-    def mapped(*args, **kwargs):
-        fixed = {i % len(args): args[i % len(args)] for i in static}
-        axes = in_axes
-        if isinstance(axes, (tuple, list)):
-            axes = tuple(entry for i, entry in enumerate(axes) if i not in fixed)
-
-        @standing_for(fun)
-        def with_fixed(*xs, **keywords):
-            rest = iter(xs)
-            return example(*[fixed[i] if i in fixed else next(rest) for i in range(len(args))], **keywords)
-
-        rest = [x for i, x in enumerate(args) if i not in fixed]
-        return vmap(with_fixed, axes, out_axes, axis, axis_size)(*rest, **kwargs)
-
-    return jit(mapped, static_argnums=static, donate_argnums=canonical_argnums("pmap", donate_argnums))
-
-
-@overload
-def shard_map(
-    f: None = None,
-    /,
-    *,
-    out_specs: PyTreePrefix,
-    in_specs: PyTreePrefix = ...,
-    mesh: AbstractMesh | None = ...,
-    axis_names: Set[AxisName] = ...,
-    check_vma: bool = ...,
-) -> Callable[[F], F]: ...
-@overload
-def shard_map(
-    f: F,
-    /,
-    *,
-    out_specs: PyTreePrefix,
-    in_specs: PyTreePrefix = ...,
-    mesh: AbstractMesh | None = ...,
-    axis_names: Set[AxisName] = ...,
-    check_vma: bool = ...,
-) -> F: ...
-@boundary
-def shard_map(
-    f: Any = None,
-    /,
-    *,
-    out_specs: PyTreePrefix,
-    in_specs: PyTreePrefix = None,
-    mesh: AbstractMesh | None = None,
-    axis_names: Set[AxisName] = frozenset(),
-    check_vma: bool = True,
-) -> Any:
-    """Map a function over the parts of arrays that a mesh of devices holds: of one device, which holds all.
-
-    Args:
-      f: a function of arrays or pytrees of them; without it, returns a decorator.
-      mesh: the mesh whose axes `f` may name in collectives; by default the current one.
-      in_specs, out_specs, check_vma: how arguments and results are spread; on one device all specs mean the same.
-      axis_names: the axes that `f` may name; by default all.
-
-    Raises: TypeError if `f` is not callable, ValueError without a mesh.
-
-    >>> import pullback as pb, pullback.numpy as pnp
-    >>> total = pb.shard_map(
-    ...     lambda x: pb.lax.psum(x, "x"), mesh=pb.make_mesh((1,), ("x",)), in_specs=pb.P("x"), out_specs=pb.P()
-    ... )
-    >>> print(total(pnp.ones(2)))
-    [1. 1.]
-    """
-    if f is None:
-        return partial(
-            shard_map, out_specs=out_specs, in_specs=in_specs, mesh=mesh, axis_names=axis_names, check_vma=check_vma
-        )
-    check_callable("shard_map", f)
-    axes = get_abstract_mesh() if mesh is None else mesh
-    if axes.empty:
-        raise ValueError("shard_map: expected a mesh, by mesh=, set_mesh(mesh) or `with mesh:`; none is set")
-    names = [name for name in axes.axis_names if not axis_names or name in axis_names]
-    mapped = f
-    for name in names:
-        mapped = vmap(mapped, in_axes=None, out_axes=0, axis_name=name, axis_size=1)
-
-    @wrapping(f)
-    @boundary
-    def whole(*args):
-        return tree_map(lambda x: reshape(x, x.shape[len(names) :]), mapped(*args))
-
-    return whole
+    return _constrained("reshard", "xs", xs, "out_shardings", out_shardings)

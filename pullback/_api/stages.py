@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, Protocol, Self, overload
 
 from pullback._api.compiled_refs import RefUse
-from pullback._api.devices import check_one_device
 from pullback._api.inspect import structs
 from pullback._core.array import lift
 from pullback._core.errors import boundary
@@ -22,7 +21,9 @@ from pullback._core.typing import P, PyTree, Q, R, R_co
 from pullback._higher_order.bodies import lift_tree
 from pullback._xla import engine
 from pullback._xla.executable import Executable, ProgramOfValues, module_of, program_of
-from pullback._xla.lowering import Module
+from pullback._xla.lowering import Module, lower_module
+from pullback._xla.placed_programs import PlacedProgram, load_placed
+from pullback._xla.spread import Spread
 
 
 def checked_options(function: str, options: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
@@ -156,6 +157,7 @@ class TracedStage:
         options: tuple[tuple[str, Any], ...] = (),
         refs: RefUse | None = None,
         num_consts: int = 0,
+        spread: Spread | None = None,
     ):
         self.jaxpr = closed
         self._jaxpr = jaxpr
@@ -166,6 +168,7 @@ class TracedStage:
         self._options = options
         self._refs = refs
         self._num_consts = num_consts  # without the contents of references
+        self._spread = spread
 
     @property
     def out_info(self) -> Any:
@@ -198,6 +201,8 @@ class TracedStage:
         """Lower to StableHLO, for the CPU. ValueError for another platform."""
         if lowering_platforms is not None and tuple(lowering_platforms) != ("cpu",):
             raise ValueError(f"lower: the one platform is 'cpu', got {lowering_platforms!r}")
+        if self._spread is not None:
+            return Lowered(lower_module(self._jaxpr, self._donated, self._spread), sorted(self._donated), self)
         return Lowered(*module_of(self._jaxpr, self._donated), self)
 
 
@@ -242,12 +247,19 @@ class Lowered(_Stage):
     ) -> Compiled:
         """Compile with XLA, with further options of XLA by name in addition to those of `jit`.
 
-        `device_assignment` may name the one device.
+        `device_assignment` may name the devices that the program is for. ValueError for others.
         """
-        check_one_device("compile", "device_assignment", device_assignment)
-        options = dict(self.traced._options) | dict(checked_options("compile", compiler_options))
-        program = program_of(self.traced._jaxpr, self.module, self._donated, tuple(sorted(options.items())))
-        return Compiled(program, self.traced)
+        options = tuple(
+            sorted((dict(self.traced._options) | dict(checked_options("compile", compiler_options))).items())
+        )
+        spread = self.traced._spread
+        devices = (engine.device(),) if spread is None else spread.devices
+        if device_assignment is not None and tuple(device_assignment) != devices:
+            raise ValueError(f"compile: device_assignment: the program is for {devices}, got {device_assignment!r}")
+        if spread is not None:
+            placed = load_placed(self.traced._jaxpr, self.module, spread, self._donated, options)
+            return Compiled(placed, self.traced)
+        return Compiled(program_of(self.traced._jaxpr, self.module, self._donated, options), self.traced)
 
 
 class Compiled(_Stage):
@@ -258,7 +270,7 @@ class Compiled(_Stage):
     6.0
     """
 
-    def __init__(self, program: Executable | ProgramOfValues, traced: TracedStage):
+    def __init__(self, program: Executable | ProgramOfValues | PlacedProgram, traced: TracedStage):
         self.program = program
         self.traced = traced
 
@@ -316,12 +328,16 @@ class Compiled(_Stage):
 
     @property
     def input_shardings(self) -> Any:
-        """`(args, kwargs)` with the placements of the arguments: on the one device."""
-        place = SingleDeviceSharding(engine.device())
-        return tree_unflatten(self.traced.in_tree, [place] * self.traced.in_tree.num_leaves)
+        """`(args, kwargs)` with the placements of the arguments."""
+        count = self.traced.in_tree.num_leaves
+        if isinstance(self.program, PlacedProgram):
+            return tree_unflatten(self.traced.in_tree, self.program.ins[len(self.program.ins) - count :])
+        return tree_unflatten(self.traced.in_tree, [SingleDeviceSharding(engine.device())] * count)
 
     @property
     def output_shardings(self) -> Any:
-        """The result's structure with the placements of its leaves: on the one device."""
+        """The result's structure with the placements of its leaves."""
+        if isinstance(self.program, PlacedProgram):
+            return tree_unflatten(self.traced.out_tree, self.program.outs)
         place = SingleDeviceSharding(engine.device())
         return tree_unflatten(self.traced.out_tree, [place] * self.traced.out_tree.num_leaves)

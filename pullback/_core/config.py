@@ -44,7 +44,8 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     # there is one platform
     "platforms": (None, "cpu"),
     "platform_name": (None, "cpu"),
-    "num_cpu_devices": (1, -1),
+    # how many devices the processor stands for, set before the first is used
+    "num_cpu_devices": range(2**16),
 }
 _DEFAULTS: dict[str, Any] = {
     "program_cache_max_size": 2**28,
@@ -52,16 +53,20 @@ _DEFAULTS: dict[str, Any] = {
     "compilation_cache_max_size": 2**30,
     "persistent_cache_min_compile_time_secs": 0.0,
     "persistent_cache_min_entry_size_bytes": 0,
+    "num_cpu_devices": 1,
 }
 
 # what -1 means
-_UNLIMITED = {"compilation_cache_max_size": 2**63 - 1, "persistent_cache_min_entry_size_bytes": 0}
+_UNLIMITED = {"compilation_cache_max_size": 2**63 - 1, "persistent_cache_min_entry_size_bytes": 0, "num_cpu_devices": 1}
 
 # options that accept any value -> their defaults; "default_device" is checked where it is set
 _OPEN: dict[str, Any] = {**INERT, "default_device": None}
 
 # not options: state that transformations set temporarily and that a trace depends on
-_STATES: dict[str, tuple[Any, ...]] = {"collecting_taps": (False, True)}
+_STATES: dict[str, tuple[Any, ...]] = {"collecting_taps": (False, True), "meshes": ((),)}
+
+# options that cannot change any more -> why
+fixed: dict[str, str] = {}
 
 _TRUE = ("1", "true", "on", "yes", "y", "t")
 _FALSE = ("0", "false", "off", "no", "n", "f", "")
@@ -84,7 +89,8 @@ def _check(name: str, value: AnyValue) -> Any:
             return _UNLIMITED[name]
         if type(value) is int and value in choices:
             return value
-        raise ValueError(f"config option {name!r}: expected a number of bytes, an int of 0 or more; got {value!r}.")
+        what = "devices" if name == "num_cpu_devices" else "bytes"
+        raise ValueError(f"config option {name!r}: expected a number of {what}, an int of 0 or more; got {value!r}.")
     if choices is float:
         if isinstance(value, (int, float)) and value >= 0:
             return float(value)
@@ -220,7 +226,9 @@ class Config(threading.local):
     compilation_cache_max_size: int
     persistent_cache_min_compile_time_secs: float
     persistent_cache_min_entry_size_bytes: int
+    num_cpu_devices: int
     collecting_taps: bool
+    meshes: tuple[Any, ...]  # the meshes that this thread has entered
     tracing: TracingState
     debugging: bool  # whether operations are searched for NaNs or infinities
     promotion: int  # what the dtype of a result depends on, as one number
@@ -248,7 +256,12 @@ class Config(threading.local):
         >>> config.update("jax_numpy_rank_promotion", "allow")
         """
         name = _option_name(name)
-        setattr(Config, name, _check(name, value))
+        value = _check(name, value)
+        if name in fixed and value != getattr(Config, name):
+            raise RuntimeError(
+                f"config option {name!r}: {fixed[name]}; got {value!r}, it is {getattr(Config, name)!r}."
+            )
+        setattr(Config, name, value)
         _derive()
 
     def read(self, name: str) -> Any:
@@ -304,13 +317,24 @@ def read_environment_of_jax(environ: dict[str, str]) -> None:
             config.update(name, _from_environment(name, environ, "JAX_"))
 
 
+def set_state(name: str, value: AnyValue) -> None:
+    """Set a state for this thread; for its process-wide value, nothing is overridden any more."""
+    overrides = config.__dict__  # threading.local gives each thread its own
+    if value == getattr(Config, name):
+        overrides.pop(name, None)
+    else:
+        overrides[name] = value
+    overrides["tracing"] = None  # `_derive` sets it
+    _derive_overrides(overrides)
+
+
 @contextmanager
 def override(name: str, value: AnyValue) -> Iterator[None]:
     """Set an option for this thread until the context ends."""
-    overrides = config.__dict__  # threading.local gives each thread its own
+    overrides = config.__dict__
     outer = overrides.get(name, overrides)  # `overrides` itself stands for "no override"
     overrides[name] = value if name in _STATES else _check(name, value)
-    overrides["tracing"] = None  # `_derive` sets it
+    overrides["tracing"] = None
     _derive()
     try:
         yield
@@ -319,10 +343,7 @@ def override(name: str, value: AnyValue) -> Iterator[None]:
             overrides.pop(name, None)
         else:
             overrides[name] = outer
-        if overrides.keys() == {"tracing", "debugging", "promotion"}:
-            overrides.clear()  # nothing is overridden: the process-wide values apply here too
-        else:
-            _derive()
+        _derive_overrides(overrides)
 
 
 @contextmanager
@@ -337,3 +358,10 @@ def seen_as(overrides: dict[str, Any]) -> Iterator[None]:
     finally:
         own.clear()
         own.update(outer)
+
+
+def _derive_overrides(overrides: dict[str, Any]) -> None:
+    if overrides.keys() <= {"tracing", "debugging", "promotion"}:
+        overrides.clear()  # nothing is overridden: the process-wide values apply here too
+    else:
+        _derive()

@@ -86,7 +86,8 @@ class Traits:
     of the result are entries of its single operand. `effectful`: it has a side effect and must not be dropped.
     `per_example`: the batching rule is called even if no operand has a batch axis. `own_types`: operands may be values
     that are no arrays, see `hitypes`. `rematerialized(policy, **params)`: its rule `save` is called by a `checkpoint`
-    without a policy too; True if that leaves side effects where they are.
+    without a policy too; True if that leaves side effects where they are. `placements(**params)`: the shardings that it
+    names.
     """
 
     bilinear: bool = False
@@ -99,6 +100,7 @@ class Traits:
     per_example: bool = False
     rematerialized: Callable[..., bool] | None = None
     own_types: bool = False
+    placements: Callable[..., Sequence[Any]] | None = None
 
 
 _NO_TRAITS = Traits()

@@ -1,38 +1,18 @@
-"""The placement of arrays, as types: meshes of devices, and the ways to spread an array over them.
-
-There is one device, so every placement is the whole array on it. Programs that name their meshes run unchanged on a
-mesh of one device; a mesh of more is refused.
-"""
+"""Shardings: the placement of arrays on devices, and the specs that name the axes of a mesh."""
 
 from __future__ import annotations
 
-import enum
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import ContextDecorator
 from typing import Any, ClassVar
 
 import numpy as np
 
 from pullback._core.errors import described
+from pullback._core.meshes import NO_MESH, AbstractMesh, Mesh
 from pullback._core.typing import AnyValue, Shape
 
-
-class AxisType(enum.Enum):
-    """What decides how arrays are spread along an axis of a mesh.
-
-    >>> AxisType.Auto
-    <AxisType.Auto: 1>
-    """
-
-    Auto = enum.auto()
-    Explicit = enum.auto()
-    Manual = enum.auto()
-
-    def __repr__(self) -> str:
-        return f"<AxisType.{self.name}: {self.value}>"
+Index = tuple[slice, ...]
 
 
 class PartitionSpec:
@@ -84,178 +64,39 @@ class PartitionSpec:
         return self.partitions, self.unreduced, self.reduced
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PartitionSpec, self.partitions
+        return _spec, (self.partitions, self.unreduced, self.reduced)
+
+    def of_axis(self, i: int) -> tuple[Any, ...]:
+        """The names of the mesh's axes that an axis of the array is spread over."""
+        part = self.partitions[i] if i < len(self.partitions) else None
+        if part is None or isinstance(part, _Unconstrained):
+            return ()
+        return part if isinstance(part, tuple) else (part,)
+
+    @property
+    def names(self) -> tuple[Any, ...]:
+        """All axes of a mesh that it names."""
+        return tuple([name for i in range(len(self.partitions)) for name in self.of_axis(i)])
 
     def __repr__(self) -> str:
         return f"P({', '.join(map(repr, self.partitions))})"
 
 
+def _spec(partitions, unreduced, reduced):
+    return PartitionSpec(*partitions, unreduced=unreduced, reduced=reduced)
+
+
 class _Unconstrained:
     """Stands for an axis of an array that may be spread over any axes of a mesh."""
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return getattr, (PartitionSpec, "UNCONSTRAINED")
 
     def __repr__(self) -> str:
         return "UNCONSTRAINED"
 
 
 PartitionSpec.UNCONSTRAINED = _Unconstrained()
-
-
-def _axis_names(what: str, names: Any) -> tuple[Any, ...]:
-    given = (names,) if isinstance(names, str) else tuple(names)
-    if len(set(given)) != len(given):
-        raise ValueError(f"{what}: the names of the axes must differ, got {given}")
-    return given
-
-
-def _axis_types(what: str, types: Any, count: int) -> tuple[AxisType, ...]:
-    given = (AxisType.Auto,) * count if types is None else (types,) * count if isinstance(types, AxisType) else types
-    if len(given) != count or not all(isinstance(kind, AxisType) for kind in given):
-        raise ValueError(f"{what}: axis_types must be an AxisType for each of {count} axes, got {types!r}")
-    return tuple(given)
-
-
-class AbstractMesh:
-    """The axes of a mesh, without devices: sizes and names.
-
-    ValueError for names and sizes of different numbers, and for equal names.
-
-    >>> mesh = AbstractMesh((1, 1), ("x", "y"))
-    >>> mesh.shape["x"], mesh.axis_names, mesh.empty
-    (1, ('x', 'y'), False)
-    """
-
-    def __init__(
-        self,
-        axis_sizes: Sequence[int],
-        axis_names: str | Sequence[Any],
-        axis_types: AxisType | tuple[AxisType, ...] | None = None,
-        *,
-        abstract_device: AnyValue = None,
-    ):
-        self.axis_sizes: tuple[int, ...] = tuple(axis_sizes)
-        self.axis_names: tuple[Any, ...] = _axis_names(type(self).__name__, axis_names)
-        if len(self.axis_sizes) != len(self.axis_names):
-            raise ValueError(
-                f"{type(self).__name__}: expected a name for each axis, got sizes {self.axis_sizes} and names "
-                f"{self.axis_names}"
-            )
-        self.axis_types: tuple[AxisType, ...] = _axis_types(type(self).__name__, axis_types, len(self.axis_names))
-
-    @property
-    def shape(self) -> OrderedDict[Any, int]:
-        """The sizes of the axes by their names."""
-        return OrderedDict(zip(self.axis_names, self.axis_sizes, strict=True))
-
-    @property
-    def shape_tuple(self) -> tuple[tuple[Any, int], ...]:
-        """Pairs of names and sizes."""
-        return tuple(self.shape.items())
-
-    @property
-    def size(self) -> int:
-        """The number of devices; 0 without axes."""
-        return math.prod(self.axis_sizes) if self.axis_sizes else 0
-
-    @property
-    def empty(self) -> bool:
-        """Whether there are no axes."""
-        return not self.axis_names
-
-    @property
-    def abstract_mesh(self) -> AbstractMesh:
-        """The axes alone."""
-        return self
-
-    def _key(self) -> tuple[Any, ...]:
-        return self.axis_sizes, self.axis_names, self.axis_types
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def __repr__(self) -> str:
-        axes = ", ".join(f"{name!r}: {size}" for name, size in self.shape.items())
-        types = ", ".join(kind.name for kind in self.axis_types)
-        return f"{type(self).__name__}({axes or '()'}, axis_types=({types}{',' * (len(self.axis_types) == 1)}))"
-
-
-class Mesh(AbstractMesh, ContextDecorator):
-    """Devices in an array with named axes: of one device, since there is one.
-
-    NotImplementedError for more than one device, ValueError for names that do not fit the array's axes.
-
-    >>> import pullback as pb
-    >>> mesh = Mesh(pb.devices(), ("x",))
-    >>> mesh, mesh.size
-    (Mesh('x': 1, axis_types=(Auto,)), 1)
-    """
-
-    devices: np.ndarray
-
-    def __init__(
-        self,
-        devices: AnyValue,
-        axis_names: str | Sequence[Any],
-        axis_types: AxisType | tuple[AxisType, ...] | None = None,
-    ):
-        self.devices = np.array(devices, dtype=object)
-        if self.devices.size > 1:
-            raise NotImplementedError(
-                f"Mesh: there is one device, and meshes of several are planned, not written yet; got {devices!r}"
-            )
-        names = _axis_names("Mesh", axis_names)
-        if self.devices.ndim != len(names):
-            raise ValueError(
-                f"Mesh: expected a name for each of the {self.devices.ndim} axes of the array of devices, got {names}"
-            )
-        super().__init__(self.devices.shape, names, axis_types)
-
-    @property
-    def abstract_mesh(self) -> AbstractMesh:
-        """The axes alone."""
-        return AbstractMesh(self.axis_sizes, self.axis_names, self.axis_types)
-
-    @property
-    def local_mesh(self) -> Mesh:
-        """The part of the mesh in this process: all of it."""
-        return self
-
-    @property
-    def local_devices(self) -> list[Any]:
-        """The devices of the mesh in this process, which are all."""
-        return list(self.devices.flat)
-
-    @property
-    def device_ids(self) -> np.ndarray:
-        """The numbers of the devices, in the shape of the mesh."""
-        return np.array([device.id for device in self.devices.flat], int).reshape(self.devices.shape)
-
-    @property
-    def is_multi_process(self) -> bool:
-        """Whether there are devices of other processes: never."""
-        return False
-
-    def __enter__(self) -> Mesh:
-        current.meshes = (*current.meshes, self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        current.meshes = current.meshes[:-1]
-
-    def _key(self) -> tuple[Any, ...]:
-        return *super()._key(), tuple(self.devices.flat)
-
-
-class _Current(threading.local):
-    """The meshes that this thread has entered."""
-
-    meshes: tuple[AbstractMesh, ...] = ()
-
-
-current = _Current()
-NO_MESH = AbstractMesh((), ())
 
 
 class Sharding:
@@ -266,32 +107,53 @@ class Sharding:
     True
     """
 
-    __slots__ = ()
+    __slots__ = ("_tiles_by_rank",)
+
+    @property
+    def flat_devices(self) -> tuple[Any, ...]:
+        """The devices in the order of compiled programs."""
+        raise NotImplementedError(f"{type(self).__name__} has no devices")
+
+    def _tiles(self, ndim: int) -> np.ndarray:
+        raise NotImplementedError(f"{type(self).__name__} says nothing about parts")
+
+    def tiles(self, ndim: int) -> np.ndarray:
+        """The positions of devices in `flat_devices`, by the part of an array of this rank that they hold.
+
+        Of shape `(*counts, copies)`: the number of parts along each axis, and of devices with the same part.
+        """
+        try:
+            return self._tiles_by_rank[ndim]
+        except (AttributeError, KeyError):
+            if not hasattr(self, "_tiles_by_rank"):
+                self._tiles_by_rank: dict[int, np.ndarray] = {}
+            result = self._tiles_by_rank[ndim] = self._tiles(ndim)
+            return result
 
     @property
     def device_set(self) -> set[Any]:
         """The devices that hold a part of the array."""
-        raise NotImplementedError(f"{type(self).__name__} has no devices")
+        return set(self.flat_devices)
 
     @property
     def addressable_devices(self) -> set[Any]:
-        """Those of this process: all of them."""
-        return self.device_set
+        """Those of this process."""
+        return {device for device in self.flat_devices if device.process_index == device.client.process_index()}
 
     @property
     def num_devices(self) -> int:
         """The number of devices."""
-        return len(self.device_set)
+        return len(self.flat_devices)
 
     @property
     def is_fully_replicated(self) -> bool:
-        """Whether each device holds the whole array: always, of one device."""
-        return True
+        """Whether each device holds the whole array."""
+        return len(self.flat_devices) == 1
 
     @property
     def is_fully_addressable(self) -> bool:
-        """Whether all devices belong to this process: always."""
-        return True
+        """Whether all devices belong to this process."""
+        return len(self.addressable_devices) == len(self.flat_devices)
 
     @property
     def memory_kind(self) -> str | None:
@@ -305,18 +167,63 @@ class Sharding:
         return self
 
     def shard_shape(self, global_shape: Shape) -> Shape:
-        """The shape of the part of an array on one device: that of the array."""
-        return tuple(global_shape)
+        """The shape of the part of an array on one device; ValueError for axes that cannot be divided.
 
-    def devices_indices_map(self, global_shape: Shape) -> dict[Any, tuple[slice, ...]]:
-        """The part of an array that each device holds, as an index: everything."""
-        return {device: (slice(None),) * len(global_shape) for device in self.device_set}
+        >>> import pullback as pb
+        >>> NamedSharding(Mesh(pb.devices()[:1], "x"), PartitionSpec("x")).shard_shape((4, 2))
+        (4, 2)
+        """
+        shape = tuple(global_shape)
+        counts = self.tiles(len(shape)).shape[:-1]
+        for i, (size, count) in enumerate(zip(shape, counts, strict=True)):
+            if size % count:
+                raise ValueError(self.indivisible(shape, i, count))
+        return tuple([size // count for size, count in zip(shape, counts, strict=True)])
 
-    addressable_devices_indices_map = devices_indices_map
+    def indivisible(self, shape: Shape, axis: int, count: int) -> str:
+        """The message for an axis of an array that cannot be divided equally."""
+        return (
+            f"axis {axis} of the shape {shape} cannot be divided into {count} equal parts, as {self} asks for. Pad the "
+            f"array to a multiple of {count}, or leave the axis whole with None in the spec"
+        )
+
+    def devices_indices_map(self, global_shape: Shape) -> dict[Any, Index]:
+        """The part of an array that each device holds, as an index.
+
+        >>> import pullback as pb
+        >>> place = NamedSharding(Mesh(pb.devices()[:1], "x"), PartitionSpec("x"))
+        >>> list(place.devices_indices_map((4, 2)).values())
+        [(slice(None, None, None), slice(None, None, None))]
+        """
+        return dict(zip(self.flat_devices, self.indices(tuple(global_shape)), strict=True))
+
+    def addressable_devices_indices_map(self, global_shape: Shape) -> dict[Any, Index]:
+        """Those of the devices of this process."""
+        mine = self.addressable_devices
+        return {device: index for device, index in self.devices_indices_map(global_shape).items() if device in mine}
+
+    def indices(self, shape: Shape) -> list[Index]:
+        """The part of an array of this shape for each of `flat_devices`."""
+        tiles = self.tiles(len(shape))
+        part = self.shard_shape(shape)
+        result: list[Any] = [None] * len(self.flat_devices)
+        for place in np.ndindex(tiles.shape):
+            result[tiles[place]] = tuple(
+                [
+                    slice(None) if count == 1 else slice(k * n, (k + 1) * n)
+                    for k, n, count in zip(place, part, tiles.shape, strict=False)
+                ]
+            )
+        return result
 
     def is_equivalent_to(self, other: Sharding, ndim: int) -> bool:
-        """Whether arrays of this rank are placed equally: if the devices are the same."""
-        return self.device_set == other.device_set
+        """Whether each device holds the same part of arrays of this rank."""
+        if self is other or self == other:
+            return True
+        if self.flat_devices != other.flat_devices:
+            return False
+        mine, theirs = self.tiles(ndim), other.tiles(ndim)
+        return mine.shape == theirs.shape and np.array_equal(np.sort(mine, -1), np.sort(theirs, -1))
 
 
 class SingleDeviceSharding(Sharding):
@@ -335,61 +242,182 @@ class SingleDeviceSharding(Sharding):
             self.with_memory_kind(memory_kind)
 
     @property
-    def device_set(self) -> set[Any]:
+    def flat_devices(self) -> tuple[Any, ...]:
         """The one device."""
-        return {self.device}
+        return (self.device,)
+
+    @property
+    def is_fully_replicated(self) -> bool:
+        """Always: the one device holds the whole array."""
+        return True
+
+    def _tiles(self, ndim: int) -> np.ndarray:
+        return np.zeros((1,) * (ndim + 1), int)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SingleDeviceSharding) and self.device == other.device
+        return self is other or (isinstance(other, SingleDeviceSharding) and self.device == other.device)
 
     def __hash__(self) -> int:
         return hash(self.device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _on_mesh, (Mesh([self.device], ("device",)),)
 
     def __repr__(self) -> str:
         return f"SingleDeviceSharding(device={self.device!r})"
 
 
+def _on_mesh(mesh: Mesh) -> SingleDeviceSharding:
+    return SingleDeviceSharding(mesh.flat_devices[0])
+
+
 class NamedSharding(Sharding):
     """The placement of an array over a mesh: for each axis of the array, the axes of the mesh that it is spread over.
 
-    TypeError for anything but a mesh and a `PartitionSpec`, ValueError for names that the mesh has not.
+    TypeError for anything but a mesh and a `PartitionSpec`, ValueError for names that the mesh has not, and for a name
+    that occurs twice.
 
     >>> import pullback as pb
-    >>> NamedSharding(Mesh(pb.devices(), ("x",)), PartitionSpec("x", None))
+    >>> NamedSharding(Mesh(pb.devices()[:1], ("x",)), PartitionSpec("x", None))
     NamedSharding(mesh=Mesh('x': 1, axis_types=(Auto,)), spec=P('x', None))
     """
 
-    __slots__ = ("mesh", "spec")
+    __slots__ = ("mesh", "spec", "_hash")
+    _hash: int
 
     def __init__(self, mesh: AbstractMesh, spec: PartitionSpec, *, memory_kind: str | None = None):
         if not isinstance(mesh, AbstractMesh) or not isinstance(spec, PartitionSpec):
             raise TypeError(f"NamedSharding: expected a Mesh and a PartitionSpec, got {mesh!r} and {spec!r}")
-        for part in spec:
-            for name in part if isinstance(part, tuple) else (part,):
-                if isinstance(name, str) and name not in mesh.axis_names:
-                    raise ValueError(
-                        f"NamedSharding: {spec} names the axis {name!r}, but the mesh has {mesh.axis_names}"
-                    )
+        seen = set()
+        for name in (*spec.names, *spec.unreduced, *spec.reduced):
+            if name not in mesh.axis_names:
+                raise ValueError(f"NamedSharding: {spec} names the axis {name!r}, but the mesh has {mesh.axis_names}")
+            if name in seen:
+                raise ValueError(f"NamedSharding: {spec} names the axis {name!r} of the mesh twice")
+            seen.add(name)
         if memory_kind is not None:
             self.with_memory_kind(memory_kind)
         self.mesh: AbstractMesh = mesh
         self.spec: PartitionSpec = spec
 
     @property
-    def device_set(self) -> set[Any]:
-        """The devices of the mesh."""
-        return set(self.mesh.devices.flat) if isinstance(self.mesh, Mesh) else set()
+    def flat_devices(self) -> tuple[Any, ...]:
+        """The devices of the mesh, row by row."""
+        return self.mesh.flat_devices if isinstance(self.mesh, Mesh) else ()
+
+    @property
+    def is_fully_replicated(self) -> bool:
+        """Whether each device holds the whole array."""
+        sizes = self.mesh.shape
+        return math.prod([sizes[name] for name in self.spec.names]) == 1
+
+    def _tiles(self, ndim: int) -> np.ndarray:
+        mesh, spec = self.mesh, self.spec
+        if len(spec) > ndim:
+            raise ValueError(
+                f"{spec} has {len(spec)} entries, but the array has {ndim} ax{'i' if ndim == 1 else 'e'}s: one entry "
+                "for each axis, or fewer"
+            )
+        sizes = mesh.shape
+        counts = [math.prod([sizes[name] for name in spec.of_axis(i)]) for i in range(ndim)]
+        named = [mesh.axis_names.index(name) for name in spec.names]
+        rest = [i for i in range(len(mesh.axis_names)) if i not in named]
+        positions = np.arange(math.prod(mesh.axis_sizes)).reshape(mesh.axis_sizes)
+        return positions.transpose(*named, *rest).reshape(*counts, -1)
+
+    def update(self, *, mesh: AbstractMesh | None = None, spec: PartitionSpec | None = None) -> NamedSharding:
+        """The placement with another mesh or spec."""
+        return NamedSharding(self.mesh if mesh is None else mesh, self.spec if spec is None else spec)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, NamedSharding) and (self.mesh, self.spec) == (other.mesh, other.spec)
+        return self is other or (
+            isinstance(other, NamedSharding) and self.spec == other.spec and self.mesh == other.mesh
+        )
 
     def __hash__(self) -> int:
-        return hash((self.mesh, self.spec))
+        try:
+            return self._hash
+        except AttributeError:
+            self._hash = hash((self.mesh, self.spec))
+            return self._hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NamedSharding, (self.mesh, self.spec)
 
     def __repr__(self) -> str:
         return f"NamedSharding(mesh={self.mesh!r}, spec={self.spec!r})"
 
 
+class TiledSharding(Sharding):
+    """A placement that the compiler chose and that no spec of the mesh expresses: the parts, one by one."""
+
+    __slots__ = ("devices", "positions")
+
+    def __init__(self, devices: Sequence[Any], positions: np.ndarray):
+        self.devices: tuple[Any, ...] = tuple(devices)
+        self.positions: np.ndarray = positions
+
+    @property
+    def flat_devices(self) -> tuple[Any, ...]:
+        """The devices in the order of the program that chose the placement."""
+        return self.devices
+
+    @property
+    def is_fully_replicated(self) -> bool:
+        """Whether each device holds the whole array."""
+        return self.positions.shape[-1] == self.positions.size
+
+    def _tiles(self, ndim: int) -> np.ndarray:
+        return self.positions
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, TiledSharding)
+            and self.devices == other.devices
+            and np.array_equal(self.positions, other.positions)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.devices, self.positions.tobytes()))
+
+    def __repr__(self) -> str:
+        return f"TiledSharding({self.positions.shape[:-1]}, {len(self.devices)} devices)"
+
+
 def unspread(ndim: int) -> NamedSharding:
     """The placement in the type of an array of that rank: spread over no axis of any mesh."""
     return NamedSharding(NO_MESH, PartitionSpec(*(None,) * ndim))
+
+
+def spec_of(mesh: Mesh, tiles: np.ndarray) -> NamedSharding | TiledSharding:
+    """The placement over the mesh, in the order of its devices, with these parts."""
+    ndim = tiles.ndim - 1
+    for parts in _assignments(tiles.shape[:-1], [n for n, size in mesh.shape.items() if size > 1], mesh.shape):
+        while parts and parts[-1] is None:
+            parts.pop()
+        candidate = NamedSharding(mesh, PartitionSpec(*parts))
+        if np.array_equal(np.sort(candidate.tiles(ndim), -1), np.sort(tiles, -1)):
+            return candidate
+    return TiledSharding(mesh.flat_devices, tiles)
+
+
+def _assignments(counts: Sequence[int], free: Sequence[Any], sizes: Any) -> Iterator[list[Any]]:
+    """The ways to choose distinct axes of a mesh for each axis of an array, whose sizes have these products."""
+    if not counts:
+        yield []
+        return
+    for names in _products(counts[0], free, sizes):
+        rest = [name for name in free if name not in names]
+        for others in _assignments(counts[1:], rest, sizes):
+            yield [None if not names else names[0] if len(names) == 1 else names, *others]
+
+
+def _products(count: int, free: Sequence[Any], sizes: Any) -> Iterator[tuple[Any, ...]]:
+    if count == 1:
+        yield ()
+        return
+    for name in free:
+        if count % sizes[name] == 0:
+            rest = [other for other in free if other != name]
+            for names in _products(count // sizes[name], rest, sizes):
+                yield (name, *names)

@@ -13,6 +13,7 @@ from pullback._core.types import ShapedArray, matches
 from pullback._higher_order.call_rules import give_call_rules
 from pullback._transforms.lower_types import lower_types
 from pullback._xla.executable import executable_of, install_type_lowering
+from pullback._xla.placed_programs import run_where_they_are, runs_elsewhere
 
 
 def called(jaxpr: Jaxpr, leading: int = 0) -> HeldJaxpr:
@@ -40,6 +41,8 @@ def check_operands(what: str, jaxpr: Jaxpr, avals: Sequence[ShapedArray]) -> Non
 def _evaluate(*args: ConcreteArray, jaxpr, name, inline):
     if config.debugging:
         return eval_jaxpr(jaxpr, [], *args)
+    if runs_elsewhere(jaxpr, args):
+        return run_where_they_are(f"jit of {name}", jaxpr, args)
     return executable_of(jaxpr).run(args)
 
 

@@ -95,17 +95,20 @@ def name_of(text: str, options: Sequence[tuple[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def compiled(text: str, options: Sequence[tuple[str, Any]], settings: AnyValue) -> tuple[Any, str]:
+def compiled(
+    text: str, options: Sequence[tuple[str, Any]], settings: AnyValue, devices: tuple[Any, ...] | None = None
+) -> tuple[Any, str]:
     """The loaded program of a module's text, and whether it is from "disk", or was "compiled" and kept there."""
     client, kept = engine.client(), folder()
+    on = engine.device_list(devices)
     if kept is None:
         counters.count("compiles")
-        return client.compile_and_load(text.encode(), engine.device_list(), settings), "compiled"
-    name = name_of(text, options)
+        return client.compile_and_load(text.encode(), on, settings), "compiled"
+    name = name_of(text, options if devices is None else (*options, ("devices", [device.id for device in devices])))
     data = kept.read(name)
     if data is not None:
         try:
-            loaded = client.deserialize_executable(data, engine.device_list(), settings)
+            loaded = client.deserialize_executable(data, on, settings)
         except RuntimeError:
             kept.forget(name)
         else:
@@ -113,7 +116,7 @@ def compiled(text: str, options: Sequence[tuple[str, Any]], settings: AnyValue) 
             return loaded, "disk"
     counters.count("compiles")
     begin = time.perf_counter()
-    loaded = client.compile_and_load(text.encode(), engine.device_list(), settings)
+    loaded = client.compile_and_load(text.encode(), on, settings)
     if time.perf_counter() - begin >= config.persistent_cache_min_compile_time_secs:
         try:
             data = client.serialize_executable(loaded)

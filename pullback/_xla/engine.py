@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from functools import cache
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 from pullback._core import array as array_module
 from pullback._core import dtypes
 from pullback._core.array import ConcreteArray
-from pullback._core.config import forget_traces
+from pullback._core.config import config, fixed, forget_traces
+from pullback._core.meshes import install_devices
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 
@@ -69,7 +71,14 @@ if hasattr(os, "register_at_fork"):
 @cache
 def _client() -> Any:
     array_module.install_buffer_reader(read, wait)
-    return xla_client().make_cpu_client(asynchronous=True, num_devices=1)
+    fixed["num_cpu_devices"] = "the engine has started, set it before the first array is compiled for or placed"
+    return xla_client().make_cpu_client(asynchronous=True, num_devices=device_count_asked())
+
+
+def device_count_asked() -> int:
+    """The number of devices that the processor is to stand for: the option, or XLA's flag."""
+    flag = re.search(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    return max(1, int(flag[1]) if flag and config.num_cpu_devices == 1 else config.num_cpu_devices)
 
 
 def devices() -> list[Any]:
@@ -77,14 +86,23 @@ def devices() -> list[Any]:
     return client().local_devices()
 
 
+def all_devices() -> list[Any]:
+    """The devices of all processes."""
+    return client().devices()
+
+
+install_devices(all_devices)
+
+
 @cache
 def device() -> Any:
+    """The device that arrays are on if nothing else is said."""
     return devices()[0]
 
 
 @cache
-def device_list() -> Any:
-    return xla_client().DeviceList((device(),))
+def device_list(on: tuple[Any, ...] | None = None) -> Any:
+    return xla_client().DeviceList((device(),) if on is None else on)
 
 
 @cache

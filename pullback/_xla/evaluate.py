@@ -18,6 +18,7 @@ from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.nans import inspect_operation
+from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
 from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
@@ -26,6 +27,7 @@ from pullback._core.typing import AnyValue
 from pullback._xla import engine
 from pullback._xla.executable import QUICK, Executable, ProgramOfValues, compile_jaxpr, lasting
 from pullback._xla.fast_paths import process_eagerly
+from pullback._xla.placed_programs import compile_placed, spread_of
 from pullback._xla.programs import size_of
 
 
@@ -56,7 +58,9 @@ class Evaluator(Trace):
             return primitive.evaluate(*args, **params)
         avals = tuple(a.aval for a in args)
         out_avals = primitive.infer(avals, params)
-        if primitive.kernel is None:
+        if any(type(a) is PlacedArray for a in args):
+            outs = _where_they_are(primitive, args, params)
+        elif primitive.kernel is None:
             outs = _one_op(primitive, avals, params).run(args)
         else:
             with numpy_state.silenced():
@@ -72,7 +76,7 @@ class Evaluator(Trace):
 
 def concrete(x: AnyValue, primitive_name: str) -> ConcreteArray:
     """An operand of an eager primitive; a tracer here has leaked."""
-    if type(x) is ConcreteArray:
+    if type(x) is ConcreteArray or type(x) is PlacedArray:
         return x
     try:
         x = lift(x)
@@ -95,6 +99,23 @@ def _one_op(primitive, avals, params) -> Executable | ProgramOfValues:
         if key is not None:
             lasting.keep(key, program, size_of(program.text()))
     return program
+
+
+def _where_they_are(primitive, args, params) -> list[ConcreteArray]:
+    """The results of an operation on arrays that were placed, as a program on their devices."""
+    avals = tuple(a.aval for a in args)
+    places = tuple([a.placement if type(a) is PlacedArray else None for a in args])
+    key: Any = ("placed", primitive, avals, places, *params.items(), *map(kind_of, params.values()))
+    try:
+        program = lasting.get(key)
+    except TypeError:
+        key, program = None, None
+    if program is None:
+        jaxpr = single_equation(primitive, avals, params)
+        program = compile_placed(jaxpr, spread_of(primitive.name, places, [None] * len(jaxpr.outvars)), options=QUICK)
+        if key is not None:
+            lasting.keep(key, program, size_of(program.text()))
+    return program.run(args)
 
 
 def program_if_worth(

@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from pullback._core import compilations, counters
-from pullback._core.array import ConcreteArray, array_on_device
+from pullback._core.array import ConcreteArray, array_of, array_on_device
 from pullback._core.compilations import Compilation
 from pullback._core.hitypes import all_parts, all_values, types_of_parts
 from pullback._core.jaxpr import Jaxpr
@@ -65,7 +65,7 @@ class Executable:
     def run(self, args: Sequence[ConcreteArray]) -> list[ConcreteArray]:
         """Run on arrays whose types are those the program was compiled for."""
         engine.check_process()
-        buffers = [engine.put(a) for a in args]
+        buffers = [engine.put(a if type(a) is ConcreteArray else array_of(a.aval, a.value)) for a in args]
         outs = self.execute(buffers).consume_with_handlers(self.handlers)
         results = [array_on_device(aval, out) for aval, out in zip(self.out_avals, outs, strict=True)]
         for i in self.donated:

@@ -23,6 +23,7 @@ from pullback._core import numpy_state
 from pullback._core.array import ConcreteArray
 from pullback._core.config import config, nans_were_debugged
 from pullback._core.nans import inspect_operation
+from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
 from pullback._core.tree import PyTreeDef, tree_structure
 from pullback._core.types import ShapedArray
@@ -54,6 +55,8 @@ def process_eagerly(self: Any, primitive: Primitive, args: Sequence[Any], params
     except AttributeError:
         # not an array yet, only on the device, or a leaked tracer
         args = self.concrete_operands(args, primitive)
+        if any(type(a) is PlacedArray for a in args):
+            return self.evaluate_generally(primitive, args, params)
         values, avals = [a.value for a in args], tuple([a.aval for a in args])
     try:
         aval = primitive.types[(avals, *params.items()) if params else avals]

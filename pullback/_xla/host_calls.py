@@ -98,11 +98,13 @@ def _outgoing(value: np.ndarray, aval: ShapedArray) -> np.ndarray:
     return engine.carried_value(np.ascontiguousarray(value).reshape(aval.shape))
 
 
-def compile_with_callbacks(text: str, callbacks: Sequence[Callable], settings: Any) -> Any:
+def compile_with_callbacks(
+    text: str, callbacks: Sequence[Callable], settings: Any, devices: tuple[Any, ...] | None = None
+) -> Any:
     """Compile a module that calls Python functions; the program keeps them alive."""
     from jaxlib.mlir import ir
     from jaxlib.mlir._mlir_libs import _jax_mlir_ext
-    from jaxlib.mlir.dialects import chlo, stablehlo
+    from jaxlib.mlir.dialects import chlo, sdy, stablehlo
 
     # functions cannot be passed with text, only with a module; its context is not reused, as it keeps all constants
     registry = ir.DialectRegistry()
@@ -112,9 +114,10 @@ def compile_with_callbacks(text: str, callbacks: Sequence[Callable], settings: A
     context.load_all_available_dialects()
     stablehlo.register_dialect(context)
     chlo.register_dialect(context)
+    sdy.register_dialect(context)
     with context:
         module = ir.Module.parse(text)
-    return engine.client().compile_and_load(module, engine.device_list(), settings, list(callbacks))
+    return engine.client().compile_and_load(module, engine.device_list(devices), settings, list(callbacks))
 
 
 def waiting(loaded: AnyValue) -> Callable:

@@ -15,10 +15,12 @@ from pullback._core import dtypes
 from pullback._core.errors import RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, Var
 from pullback._core.primitive import missing_rule_message
+from pullback._core.sharding import Sharding
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._xla.engine import carrier, is_stand_in, is_widened
 from pullback._xla.outlining import Part, parts, repeated_calls
+from pullback._xla.spread import Spread
 
 _ELEMENTS = {
     np.dtype(bool): "i1",
@@ -124,9 +126,14 @@ class Module:
         self.ordered = False
         # the identities of jaxprs that are functions of their own in the compiled program
         self.repeated: set[int] = set()
+        # the devices, if it is a program of several
+        self.spread: Spread | None = None
 
     def text(self) -> str:
-        return "module @pullback {\n" + "\n".join(self.functions) + "\n}\n"
+        if self.spread is None:
+            return "module @pullback {\n" + "\n".join(self.functions) + "\n}\n"
+        head = f"attributes {{mhlo.num_partitions = {len(self.spread.devices)} : i32, mhlo.num_replicas = 1 : i32}}"
+        return f"module @pullback {head} {{\n{self.spread.header()}" + "\n".join(self.functions) + "\n}\n"
 
     def unique(self, name: str) -> str:
         name = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
@@ -366,12 +373,13 @@ def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
     return [env[v] if type(v) is Var else _literal(ctx, v) for v in jaxpr.outvars]
 
 
-def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:
-    """The module whose `main` computes the jaxpr, its constants first among the inputs.
+def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), spread: Spread | None = None) -> Module:
+    """The module whose `main` computes the jaxpr, its constants first among the inputs; on several devices if `spread`.
 
     At the boundary of `main`, values have types that every reader of buffers knows, see `engine.carrier`.
     """
     module = Module()
+    module.spread = spread
     module.names["main"] = 1
     module.ordered = jaxpr.effectful
     module.repeated = repeated_calls(jaxpr)
@@ -382,17 +390,28 @@ def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:
     inputs = [Value(f"%arg{i}", carrier(aval)) for i, aval in enumerate(avals)]
     outs = lower_jaxpr(block, jaxpr, [from_carrier(block, x, aval) for x, aval in zip(inputs, avals, strict=True)])
     outs = [to_carrier(block, x) for x in outs]
+    ins, outs_at = ((None,) * len(inputs), (None,) * len(outs)) if spread is None else (spread.ins, spread.outs)
     signature = ", ".join(
-        f"{x.name}: {tensor_type(x.aval)}" + (" {jax.buffer_donor = true}" if i in donated else "")
-        for i, x in enumerate(inputs)
+        f"{x.name}: {tensor_type(x.aval)}{_attributes(module, place, x.aval, i in donated)}"
+        for i, (x, place) in enumerate(zip(inputs, ins, strict=True))
     )
-    results = ", ".join(tensor_type(o.aval) for o in outs)
+    results = ", ".join(
+        tensor_type(o.aval) + _attributes(module, place, o.aval, False) for o, place in zip(outs, outs_at, strict=True)
+    )
     module.functions.append(
         f"func.func public @main({signature}) -> ({results}) {{\n"
         + "\n".join(block.lines)
         + f"\nreturn {_operands(outs)}\n}}"
     )
     return module
+
+
+def _attributes(module: Module, place: Sharding | None, aval: ShapedArray, donated: bool) -> str:
+    """The attributes of an argument or a result of `main`."""
+    found = ["jax.buffer_donor = true"] if donated else []
+    if place is not None and module.spread is not None:
+        found.append(f"sdy.sharding = {module.spread.attribute(place, aval.ndim)}")
+    return f" {{{', '.join(found)}}}" if found else ""
 
 
 def from_carrier(block: Block, x: Value, aval: ShapedArray) -> Value:

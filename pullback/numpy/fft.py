@@ -31,7 +31,7 @@ from pullback._ops.shape import canonical_axes, convert_element_type
 from pullback._ops.shape import transpose as transposed
 from pullback._ops.slicing import pad
 from pullback._ops.trig import conj
-from pullback.numpy._creation.creation import check_device
+from pullback.numpy._creation.creation import on_device
 from pullback.numpy._elementwise.promotion import as_operand, integer
 from pullback.numpy._reductions.reductions import one_axis
 from pullback.numpy._shape.manipulation import roll
@@ -417,14 +417,13 @@ def _count(name: str, n: ArrayLike) -> int:
 
 
 def _frequencies(name: str, k: Array, n: int, d: ArrayLike, dtype: DTypeLike | None, device: Device) -> Array:
-    check_device(name, device)
     dtype = dtypes.requested_dtype(dtype, float)
     if not dtypes.is_inexact(dtype):
         raise TypeError(f"{name}: dtype must be a floating-point or complex one, got {dtype}")
     aval = as_operand(d, name, "d").aval
     if aval.ndim or dtypes.is_complex(aval.dtype):
         raise TypeError(f"{name}: d must be a real scalar, got {aval.str_short()}")
-    return div(convert_element_type(k, dtype), convert_element_type(n * d, dtype))
+    return on_device(name, div(convert_element_type(k, dtype), convert_element_type(n * d, dtype)), device)
 
 
 @boundary

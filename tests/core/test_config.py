@@ -217,10 +217,17 @@ def test_options_without_effect_keep_any_value():
 def test_options_with_one_value():
     config.update("jax_platforms", "cpu")
     config.update("jax_platform_name", "")
-    config.update("jax_num_cpu_devices", 1)
-    for name, value in (("platforms", "cuda"), ("default_prng_impl", "mt19937"), ("num_cpu_devices", 8)):
+    for name, value in (("platforms", "cuda"), ("default_prng_impl", "mt19937")):
         with pytest.raises(ValueError, match=f"config option '{name}': expected"):
             config.update(f"jax_{name}", value)
+
+
+def test_the_number_of_devices_is_fixed_once_the_engine_has_started():
+    assert len(pb.devices()) == 8
+    with pytest.raises(RuntimeError, match="config option 'num_cpu_devices': the engine has started"):
+        config.update("jax_num_cpu_devices", 3)
+    with pytest.raises(ValueError, match="config option 'num_cpu_devices': expected a number of devices"):
+        config.update("jax_num_cpu_devices", "many")
 
 
 def test_the_default_device():
@@ -231,7 +238,7 @@ def test_the_default_device():
     assert config.jax_default_device is None
     with pytest.raises(RuntimeError, match="default_device: the only backend is 'cpu'"):
         pb.default_device("gpu")
-    with pytest.raises(ValueError, match="default_device: new_val: expected None, or the device"):
+    with pytest.raises(ValueError, match="default_device: new_val: expected a device of this process"):
         pb.default_device(3)
 
 

@@ -17,6 +17,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import context
 from pullback._xla.evaluate import single_equation
 from pullback._xla.executable import compile_jaxpr, lasting
+from pullback._xla.placed_programs import run_where_they_are, runs_elsewhere
 
 # equations interpreted before XLA takes over: about 20 ms, the time to compile a small loop
 BUDGET = 10_000
@@ -46,6 +47,11 @@ def _times(held: HeldJaxpr) -> int:
 def run_compiled(primitive: Primitive, args: Sequence[ConcreteArray], params: dict, holder: Jaxpr) -> list[Any]:
     """Run the compiled program of one primitive application; it is cached on the jaxpr `holder`."""
     avals = tuple(a.aval for a in args)
+    if any(runs_elsewhere(jaxpr, args) for jaxpr in (held.jaxpr for held in primitive.bodies(params))):
+        key = ("application", primitive, avals, *params.items())
+        if key not in holder.cache:
+            holder.cache[key] = single_equation(primitive, avals, params)
+        return run_where_they_are(primitive.name, holder.cache[key], args)
     key = ("program", config.tracing, primitive, avals, *params.items())
     program = holder.cache[key]() if key in holder.cache else None
     if program is None:

@@ -6,12 +6,14 @@ A function of `pullback.numpy` whose first argument is the array serves as the m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ArrayLike, distinct
+from pullback._core.array import Array, ArrayLike, ConcreteArray, distinct
 from pullback._core.errors import boundary, fold
-from pullback._core.sharding import SingleDeviceSharding
+from pullback._core.placed_array import PlacedArray, Shard, shards_of
+from pullback._core.sharding import Sharding, SingleDeviceSharding
+from pullback._core.trace import Tracer
 from pullback._core.typing import AnyValue, Device, DTypeLike, Index
 from pullback._ops import shape as shape_ops
 from pullback._ops import trig
@@ -146,8 +148,7 @@ def _astype(self: Array, dtype: DTypeLike, copy: bool = False, device: Device = 
     >>> pnp.ones(2).astype("int32").dtype
     dtype('int32')
     """
-    creation.check_device("astype", device)
-    return queries.astype(self, dtype, copy=copy)
+    return creation.on_device("astype", queries.astype(self, dtype, copy=copy), device)
 
 
 def _real(self: Array) -> Array:
@@ -195,40 +196,117 @@ def _device(self: Array) -> Any:
     >>> pnp.ones(2).device in pb.devices()
     True
     """
-    return engine.device()
+    placement = _sharding(self)
+    return placement.flat_devices[0] if len(placement.flat_devices) == 1 else placement
 
 
 def _devices(self: Array) -> set:
-    """The devices the array is on, a set of one.
+    """The devices the array is on.
 
     >>> import pullback.numpy as pnp
     >>> len(pnp.ones(2).devices())
     1
     """
-    return {engine.device()}
+    return _sharding(self).device_set
 
 
-def _sharding(self: Array) -> SingleDeviceSharding:
-    """The distribution of the array over devices: entirely on one.
+def _sharding(self: Array) -> Sharding:
+    """The placement of the array on devices.
 
     >>> import pullback.numpy as pnp
     >>> len(pnp.ones(2).sharding.device_set)
     1
     """
-    return SingleDeviceSharding(engine.device())
+    if isinstance(self, Tracer):
+        known = self._known()
+        return self.aval.sharding if known is None else _sharding(known)
+    return self.placement if isinstance(self, PlacedArray) else SingleDeviceSharding(engine.device())
+
+
+def _shards(self: Array) -> list[Shard]:
+    """The parts of the array on the devices of this process.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.ones(2).addressable_shards
+    [Shard(device=CpuDevice(id=0), index=(slice(None, None, None),), replica_id=0, data=[1. 1.])]
+    """
+    x = _with_data(self, "addressable_shards")
+    return shards_of(x, _sharding(x), False)
+
+
+def _global_shards(self: Array) -> list[Shard]:
+    """The parts of the array on all devices; those of other processes without data.
+
+    >>> import pullback.numpy as pnp
+    >>> len(pnp.ones(2).global_shards)
+    1
+    """
+    x = _with_data(self, "global_shards")
+    return shards_of(x, _sharding(x), True)
+
+
+def _with_data(x: Array, what: str) -> ConcreteArray:
+    return x._concrete(f"x.{what}") if isinstance(x, Tracer) else cast(ConcreteArray, x)
+
+
+def _addressable_data(self: Array, index: int) -> Array:
+    """The part on one of the devices of this process, by its number among them.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.ones(2).addressable_data(0))
+    [1. 1.]
+    """
+    return cast(Array, _shards(self)[index].data)
+
+
+def _is_fully_addressable(self: Array) -> bool:
+    """Whether all parts are on devices of this process.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.ones(2).is_fully_addressable
+    True
+    """
+    return _sharding(self).is_fully_addressable
+
+
+def _is_fully_replicated(self: Array) -> bool:
+    """Whether each device holds the whole array.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.ones(2).is_fully_replicated
+    True
+    """
+    return _sharding(self).is_fully_replicated
+
+
+def _committed(self: Array) -> bool:
+    """Whether the array was placed: others are moved to where an operation runs.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.ones(2).committed
+    False
+    """
+    return isinstance(self, PlacedArray)
+
+
+def _copy_to_host_async(self: Array) -> None:
+    """Begin to copy the array to the host. On a processor its memory is the host's: nothing is to be done.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.ones(2).copy_to_host_async()
+    """
 
 
 @boundary
 def _to_device(self: Array, device: Device, *, stream: None = None) -> Array:
-    """The array on another device of this process, which has one. ValueError for others.
+    """The array on another device, or with another sharding. ValueError for devices of other processes.
 
     >>> import pullback.numpy as pnp
     >>> x = pnp.ones(2)
     >>> x.to_device(x.device) is x
     True
     """
-    creation.check_device("to_device", device)
-    return self
+    return creation.on_device("to_device", self, device)
 
 
 _METHODS = {
@@ -276,8 +354,23 @@ _METHODS = {
     "nonzero": nonzero.nonzero,
     "devices": _devices,
     "to_device": _to_device,
+    "addressable_data": _addressable_data,
+    "copy_to_host_async": _copy_to_host_async,
 }
-_PROPERTIES = {"at": _at, "T": _t, "mT": _mt, "real": _real, "imag": _imag, "device": _device, "sharding": _sharding}
+_PROPERTIES = {
+    "at": _at,
+    "T": _t,
+    "mT": _mt,
+    "real": _real,
+    "imag": _imag,
+    "device": _device,
+    "sharding": _sharding,
+    "addressable_shards": _shards,
+    "global_shards": _global_shards,
+    "is_fully_addressable": _is_fully_addressable,
+    "is_fully_replicated": _is_fully_replicated,
+    "committed": _committed,
+}
 
 
 @boundary

@@ -26,14 +26,13 @@ from pullback._core.array import (
 from pullback._core.dlpack import from_exporter
 from pullback._core.errors import boundary, kind_of
 from pullback._core.numpy_state import silenced
-from pullback._core.sharding import Sharding
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue, Device, DTypeLike, ShapeLike
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.shape import shape_of
-from pullback._xla import engine
+from pullback._ops.sharding_constraint import check_fits, sharding_constraint_p, sharding_of
 from pullback.numpy._elementwise.promotion import as_operand, constant
 
 __all__ = [
@@ -57,12 +56,13 @@ _SCALARS = frozenset({bool, int, float, complex})
 _WHOLE = frozenset({bool, int})
 
 
-def check_device(name: str, device: Device) -> None:
-    """Refuse a device, or a placement on devices, that is not of this process."""
-    if isinstance(device, Sharding):
-        device = next(iter(device.device_set), None)
-    if device is not None and device not in engine.devices():
-        raise ValueError(f"{name}: device {device!r} is none of this process, which has {engine.devices()}")
+def on_device(name: str, x: Array, device: Device) -> Array:
+    """The array where the argument `device` of the function `name` says: a device, a sharding, or None."""
+    place = None if device is None else sharding_of(f"{name}: device", device)
+    if place is None:
+        return x
+    check_fits(f"{name}: an array of type {x.aval.str_short()}", place, x.aval.shape)
+    return sharding_constraint_p.bind(x, sharding=place)
 
 
 # --- of data ---
@@ -90,11 +90,10 @@ def array(
     """
     if order not in (None, "K", "A", "C"):
         raise NotImplementedError(f"array: order must be 'K', 'A' or 'C', arrays have no memory order; got {order!r}")
-    check_device("array", device)
     out = _convert("array", object, dtype, copy)
     if out.aval.ndim < ndmin:
         out = shape_ops.reshape(out, (1,) * (ndmin - out.aval.ndim) + out.aval.shape)
-    return out
+    return on_device("array", out, device)
 
 
 @boundary
@@ -112,12 +111,12 @@ def asarray(
     >>> pnp.asarray([True, False])
     Array([ True, False], dtype=bool)
     """
-    if dtype is None and not copy and isinstance(a, Array):
+    if dtype is None and not copy and device is None and isinstance(a, Array):
         return a
     if order not in (None, "K", "A", "C"):
         raise NotImplementedError(f"asarray: order must be 'K', 'A' or 'C', arrays have no memory order; got {order!r}")
     if device is not None:
-        check_device("asarray", device)
+        return on_device("asarray", _convert("asarray", a, dtype, copy), device)
     return _convert("asarray", a, dtype, copy)
 
 
@@ -294,12 +293,11 @@ def from_dlpack(x: AnyValue, /, *, device: Device = None, copy: bool | None = No
     >>> from_dlpack(np.arange(3, dtype="int32"))
     Array([0, 1, 2], dtype=int32)
     """
-    check_device("from_dlpack", device)
     if isinstance(x, Array):
-        return x
+        return on_device("from_dlpack", x, device)
     if not hasattr(x, "__dlpack__"):
         raise TypeError(f"from_dlpack: expected an object with __dlpack__, got {kind_of(x)}")
-    return lift(from_exporter(x))
+    return on_device("from_dlpack", lift(from_exporter(x)), device)
 
 
 @boundary
@@ -325,8 +323,7 @@ def zeros(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = 
     >>> pnp.zeros(2)
     Array([0., 0.], dtype=float32)
     """
-    check_device("zeros", device)
-    return shape_ops.full(shape_of("zeros", shape), 0, dtypes.requested_dtype(dtype, float))
+    return on_device("zeros", shape_ops.full(shape_of("zeros", shape), 0, dtypes.requested_dtype(dtype, float)), device)
 
 
 @boundary
@@ -339,8 +336,7 @@ def ones(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = N
     >>> pnp.ones((1, 2), int)
     Array([[1, 1]], dtype=int32)
     """
-    check_device("ones", device)
-    return shape_ops.full(shape_of("ones", shape), 1, dtypes.requested_dtype(dtype, float))
+    return on_device("ones", shape_ops.full(shape_of("ones", shape), 1, dtypes.requested_dtype(dtype, float)), device)
 
 
 @boundary
@@ -353,8 +349,7 @@ def empty(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = 
     >>> pnp.empty(2).shape
     (2,)
     """
-    check_device("empty", device)
-    return shape_ops.full(shape_of("empty", shape), 0, dtypes.requested_dtype(dtype, float))
+    return on_device("empty", shape_ops.full(shape_of("empty", shape), 0, dtypes.requested_dtype(dtype, float)), device)
 
 
 @boundary
@@ -368,9 +363,8 @@ def full(shape: ShapeLike, fill_value: ArrayLike, dtype: DTypeLike | None = None
     Array([[7, 7],
            [7, 7]], dtype=int32, weak_type=True)
     """
-    check_device("full", device)
     kind = None if dtype is None else dtypes.requested_dtype(dtype)
-    return _filled("full", shape_of("full", shape), fill_value, kind)
+    return on_device("full", _filled("full", shape_of("full", shape), fill_value, kind), device)
 
 
 def _filled(name: str, shape: tuple[int, ...], value: AnyValue, dtype: np.dtype | None, weak: bool = False) -> Array:
@@ -411,9 +405,8 @@ def zeros_like(
     >>> pnp.zeros_like(pnp.arange(2))
     Array([0, 0], dtype=int32)
     """
-    check_device("zeros_like", device)
     own, kind, weak = _like("zeros_like", a, dtype, shape)
-    return shape_ops.full(own, 0, kind, weak)
+    return on_device("zeros_like", shape_ops.full(own, 0, kind, weak), device)
 
 
 @boundary
@@ -428,9 +421,8 @@ def ones_like(
     >>> pnp.ones_like(pnp.arange(2), dtype=float)
     Array([1., 1.], dtype=float32)
     """
-    check_device("ones_like", device)
     own, kind, weak = _like("ones_like", a, dtype, shape)
-    return shape_ops.full(own, 1, kind, weak)
+    return on_device("ones_like", shape_ops.full(own, 1, kind, weak), device)
 
 
 @boundary
@@ -445,9 +437,8 @@ def empty_like(
     >>> pnp.empty_like(pnp.arange(2)).shape
     (2,)
     """
-    check_device("empty_like", device)
     own, kind, weak = _like("empty_like", prototype, dtype, shape)
-    return shape_ops.full(own, 0, kind, weak)
+    return on_device("empty_like", shape_ops.full(own, 0, kind, weak), device)
 
 
 @boundary
@@ -467,9 +458,8 @@ def full_like(
     >>> pnp.full_like(pnp.arange(2.), 7)
     Array([7., 7.], dtype=float32)
     """
-    check_device("full_like", device)
     own, kind, weak = _like("full_like", a, dtype, shape)
-    return _filled("full_like", own, fill_value, kind, weak)
+    return on_device("full_like", _filled("full_like", own, fill_value, kind, weak), device)
 
 
 def from_list(x: NestedArrayLike) -> Any:

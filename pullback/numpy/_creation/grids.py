@@ -19,7 +19,7 @@ from pullback._ops.compare import eq, ge, select
 from pullback._ops.elementwise import add, scalar
 from pullback._ops.shape import shape_of
 from pullback._ops.slicing import pad, slice_in_dim
-from pullback.numpy._creation.creation import check_device
+from pullback.numpy._creation.creation import on_device
 from pullback.numpy._creation.ranges import arange, from_slice
 from pullback.numpy._elementwise.arithmetic import power
 from pullback.numpy._elementwise.promotion import as_operand, integer
@@ -79,8 +79,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike | None = None
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
-    check_device("eye", device)
-    return shape_ops.convert_element_type(_where_diagonals("eye", eq, N, M, k), _float(dtype))
+    return on_device("eye", shape_ops.convert_element_type(_where_diagonals("eye", eq, N, M, k), _float(dtype)), device)
 
 
 @boundary

@@ -17,7 +17,7 @@ from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.elementwise import add, div, mul, scalar, sub
 from pullback._ops.rounding import floor
 from pullback._ops.slicing import slice_in_dim
-from pullback.numpy._creation.creation import check_device
+from pullback.numpy._creation.creation import on_device
 from pullback.numpy._elementwise.arithmetic import power, sign
 from pullback.numpy._elementwise.functions import log10
 from pullback.numpy._elementwise.promotion import INEXACT, as_operand, integer, promote_operands
@@ -68,7 +68,6 @@ def arange(
     >>> pnp.arange(1, 8, 3)
     Array([1, 4, 7], dtype=int32)
     """
-    check_device("arange", device)
     given = [_number("arange", n, x) for n, x in (("start", start), ("stop", stop), ("step", step)) if x is not None]
     if dtype is None:
         kind = dtypes.promote(*[(a.aval.dtype, a.aval.weak_type) for a in map(lift, given)])[0]
@@ -84,13 +83,13 @@ def arange(
     steps = (last - first) / by
     size = max(0, math.ceil(steps))
     if kind.kind == "b":
-        return lift(np.arange(first, last, by, dtype=bool))
+        return on_device("arange", lift(np.arange(first, last, by, dtype=bool)), device)
     out = broadcasted_iota(kind, (size,), 0)
     if by != 1:
         out = mul(out, _in(kind, by))
     if first != 0:
         out = add(out, _in(kind, first))
-    return out
+    return on_device("arange", out, device)
 
 
 def _in(dtype: np.dtype, value: NestedArrayLike) -> Array:
@@ -155,8 +154,8 @@ def linspace(
     >>> pnp.linspace(0, 1, 3)
     Array([0. , 0.5, 1. ], dtype=float32)
     """
-    check_device("linspace", device)
     out, distance = _spaced("linspace", start, stop, num, endpoint, dtype, axis)
+    out = on_device("linspace", out, device)
     return (out, distance) if retstep else out
 
 

@@ -1,0 +1,139 @@
+"""Compiled functions over several devices: which devices a call runs on, and its program for these placements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._api.meshes import places_of
+from pullback._core.array import ConcreteArray
+from pullback._core.compilations import Compilation
+from pullback._core.config import config
+from pullback._core.jaxpr import Jaxpr
+from pullback._core.placed_array import PlacedArray
+from pullback._core.sharding import PartitionSpec, Sharding
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_leaves, tree_unflatten
+from pullback._core.types import ShapeDtypeStruct
+from pullback._core.typing import PyTreePrefix
+from pullback._ops.sharding_constraint import check_fits, sharding_constraint_p, sharding_of
+from pullback._xla import engine
+from pullback._xla.placed_programs import (
+    PlacedProgram,
+    compile_placed,
+    placement_of,
+    placements_in,
+    spread_of,
+)
+from pullback._xla.placement import is_default
+from pullback._xla.spread import Spread
+
+
+class Shardings:
+    """The arguments `in_shardings` and `out_shardings` of a compiled function."""
+
+    def __init__(self, ins: PyTreePrefix, outs: PyTreePrefix):
+        self._ins = tuple(ins) if type(ins) is list else ins
+        self._outs = outs
+        self._key = [(tuple(leaves), tree) for leaves, tree in map(tree_flatten, (ins, outs))]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Shardings) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._key))
+
+    def of_arguments(self, name: str, args: tuple, kwargs: dict) -> list[Sharding | None]:
+        """The sharding of each leaf of the arguments; those by keyword have none."""
+        found = places_of(f"jit of {name}", "in_shardings", args, "the arguments", self._ins)
+        return found + [None] * len(tree_leaves(kwargs))
+
+    def of_results(self, name: str, tree: PyTreeDef) -> list[Sharding | None]:
+        """The sharding of each leaf of the result."""
+        template = tree_unflatten(tree, [0] * tree.num_leaves)
+        return places_of(f"jit of {name}", "out_shardings", template, "the result", self._outs)
+
+
+def shardings_of(device: Any, ins: PyTreePrefix, outs: PyTreePrefix) -> Shardings | None:
+    """What `jit` was asked for, `device` where the others say nothing; None if nothing. TypeError for other things."""
+    for what, places in (("device", device), ("in_shardings", ins), ("out_shardings", outs)):
+        for place in tree_leaves(places):
+            if not isinstance(place, PartitionSpec):  # whose mesh is that of the call
+                sharding_of(f"jit: {what}", place)
+    ins, outs = device if ins is None else ins, device if outs is None else outs
+    return None if ins is None and outs is None else Shardings(ins, outs)
+
+
+def constrained(xs: Sequence[Any], places: Sequence[Sharding | None]) -> list[Any]:
+    """Values with constraints, where a compiled function with shardings is called inside of another."""
+    return [x if at is None else sharding_constraint_p.bind(x, sharding=at) for x, at in zip(xs, places, strict=True)]
+
+
+class PlacedCalls:
+    """The programs of one traced function, by the placements of the arguments."""
+
+    def __init__(
+        self,
+        jaxpr: Jaxpr,
+        name: str,
+        ins: Sequence[Sharding | None],
+        outs: Sequence[Sharding | None],
+    ):
+        self._jaxpr = jaxpr
+        self._name = name
+        self._asked = tuple(ins)
+        self._outs = tuple(outs)
+        self._named = placements_in(jaxpr)
+        self._programs: dict[Any, PlacedProgram] = {}
+
+    @property
+    def always(self) -> bool:
+        """Whether every call runs on devices that the function names."""
+        return bool(self._named) or any(at is not None and not is_default(at) for at in (*self._asked, *self._outs))
+
+    def program(
+        self,
+        args: Sequence[ConcreteArray],
+        donated: frozenset[int],
+        options: Sequence[tuple[str, Any]],
+        names: Callable[[], Sequence[str]],
+        report: Compilation | None = None,
+    ) -> PlacedProgram:
+        """The program for arguments, constants first, where they are now."""
+        places = tuple(map(placement_of, args))
+        key = places, config.default_device
+        program = self._programs.get(key)
+        if program is None:
+            spread = self.spread(places, names)
+            program = self._programs[key] = compile_placed(self._jaxpr, spread, donated, options, report)
+        return program
+
+    def spread(self, places: Sequence[Sharding | None], names: Callable[[], Sequence[str]]) -> Spread:
+        """The devices of a call with arguments at these places: those of all placements, which must be the same."""
+        ins = []
+        for i, (asked, place, aval) in enumerate(zip(self._asked, places, self._jaxpr.in_avals, strict=True)):
+            if asked is not None:
+                check_fits(f"jit of {self._name}: in_shardings: {names()[i]}", asked, aval.shape)
+                if place is not None and not place.is_equivalent_to(asked, aval.ndim):
+                    raise ValueError(
+                        f"jit of {self._name}: {names()[i]}, of type {aval.str_short()}, is placed as {place}, but "
+                        f"in_shardings says {asked}. Move it by device_put(x, sharding), or leave in_shardings out"
+                    )
+            ins.append(place if asked is None else asked)
+        for aval, out in zip(self._jaxpr.out_avals, self._outs, strict=True):
+            if out is not None:
+                check_fits(f"jit of {self._name}: out_shardings: a result of type {aval.str_short()}", out, aval.shape)
+        return spread_of(f"jit of {self._name}", ins, self._outs, self._named, names)
+
+
+def asked_placement(x: Any) -> Sharding | None:
+    """Where an argument, or what its description says, was placed."""
+    if isinstance(x, ShapeDtypeStruct):
+        return x.sharding if isinstance(x.sharding, Sharding) else None
+    return placement_of(x)
+
+
+def is_elsewhere(args: Sequence[Any]) -> bool:
+    """Return whether arrays were placed, or new arrays are to be on another device than the first."""
+    if config.default_device is not None and not isinstance(config.default_device, str):
+        return config.default_device != engine.device() or any(type(x) is PlacedArray for x in args)
+    return any(type(x) is PlacedArray for x in args)

@@ -1,0 +1,121 @@
+"""`with_sharding_constraint` and `reshard`: where the compiler is to put a value, an operation of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pullback._core.config import config
+from pullback._core.errors import described
+from pullback._core.meshes import AbstractMesh, Mesh
+from pullback._core.primitive import Primitive
+from pullback._core.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from pullback._core.typing import AnyValue
+from pullback._ops.rules import linear_jvp
+from pullback._xla import placement
+
+sharding_constraint_p: Primitive = Primitive("sharding_constraint")
+
+
+def current_mesh() -> AbstractMesh | None:
+    """The mesh that was set or entered last in this thread."""
+    return config.meshes[-1] if config.meshes else None
+
+
+def concrete_mesh(mesh: AbstractMesh | None) -> Mesh | None:
+    """The mesh of devices that an abstract one stands for: itself, or one with the same axes that was set."""
+    if mesh is None or isinstance(mesh, Mesh):
+        return mesh
+    return next((m for m in reversed(config.meshes) if isinstance(m, Mesh) and m.shape == mesh.shape), None)
+
+
+def sharding_of(where: str, place: AnyValue) -> Sharding | None:
+    """What a user gave for a placement, as a sharding: a device, a spec over the current mesh, a sharding, or None.
+
+    `where` begins the message of errors: TypeError for anything else, ValueError for a spec without a mesh.
+    """
+    if place is None or isinstance(place, SingleDeviceSharding):
+        return place
+    if isinstance(place, (NamedSharding, PartitionSpec)):
+        mesh = place.mesh if isinstance(place, NamedSharding) else current_mesh()
+        spec = place.spec if isinstance(place, NamedSharding) else place
+        found = concrete_mesh(mesh)
+        if found is None:
+            if isinstance(place, PartitionSpec) and not spec.names:
+                return None
+            raise ValueError(
+                f"{where}: {place} needs a mesh of devices. Set one, with `with set_mesh(mesh):`, or pass "
+                "NamedSharding(mesh, spec)"
+            )
+        if isinstance(place, NamedSharding) and found is mesh:
+            return place
+        try:
+            return NamedSharding(found, spec)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    if isinstance(place, Sharding):
+        return place
+    if hasattr(place, "platform") and hasattr(place, "process_index"):
+        return SingleDeviceSharding(place)
+    raise TypeError(
+        f"{where}: expected None, a device, a sharding (x.sharding, NamedSharding(mesh, P('x'))) or a PartitionSpec, "
+        f"got {described(place)}"
+    )
+
+
+def check_fits(where: str, sharding: Sharding, shape: tuple[int, ...]) -> None:
+    """Refuse a sharding whose spec is too long for the shape, or does not divide it; `where` begins the message."""
+    try:
+        if isinstance(sharding, NamedSharding) and PartitionSpec.UNCONSTRAINED in tuple(sharding.spec):
+            return
+        sharding.shard_shape(shape)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _evaluate(x, sharding):
+    open_axes = isinstance(sharding, NamedSharding) and PartitionSpec.UNCONSTRAINED in tuple(sharding.spec)
+    return x if open_axes else placement.put(x, sharding)
+
+
+def _type(x, sharding):
+    check_fits("sharding_constraint", sharding, x.shape)
+    return x
+
+
+def _lower(ctx, x, sharding):
+    spread = ctx.module.spread
+    if spread is None or len(sharding.flat_devices) == 1:
+        return x
+    manual = [name for name in spread.manual if name in sharding.mesh.axis_names]
+    if manual:
+        sharding = NamedSharding(sharding.mesh, without_axes(sharding.spec, manual))
+    attribute = f"sharding = {spread.attribute(sharding, x.aval.ndim)}"
+    return ctx.op("sdy.sharding_constraint", [x], None, attribute)
+
+
+def without_axes(spec: PartitionSpec, names: list[Any]) -> PartitionSpec:
+    """The spec without axes that values have parts along anyhow."""
+    return PartitionSpec(
+        *[
+            part if part is PartitionSpec.UNCONSTRAINED else tuple([n for n in spec.of_axis(i) if n not in names])
+            for i, part in enumerate(spec)
+        ]
+    )
+
+
+def _batch(trace, operands, dims, sharding):
+    (x,), (d,) = operands, dims
+    if isinstance(sharding, NamedSharding):
+        parts = [*sharding.spec, *[None] * (x.aval.ndim - 1 - len(sharding.spec))]
+        parts.insert(d, PartitionSpec.UNCONSTRAINED)
+        sharding = NamedSharding(sharding.mesh, PartitionSpec(*parts))
+    return sharding_constraint_p.bind(x, sharding=sharding), d
+
+
+sharding_constraint_p.abstract_eval = _type
+sharding_constraint_p.evaluate = _evaluate
+sharding_constraint_p.lower = _lower
+linear_jvp(sharding_constraint_p)
+sharding_constraint_p.transpose = lambda ct, x, sharding: [sharding_constraint_p.bind(ct, sharding=sharding)]
+sharding_constraint_p.batch = _batch
+sharding_constraint_p.has(placements=lambda sharding: [sharding], rearranging=True)

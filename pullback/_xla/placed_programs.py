@@ -1,0 +1,208 @@
+"""Programs of several devices, or of another than new arrays are on: compiled for a spread, run on placed arrays."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pullback._core import compilations
+from pullback._core.array import ConcreteArray
+from pullback._core.compilations import Compilation
+from pullback._core.config import config
+from pullback._core.jaxpr import Equation, Jaxpr, gathered
+from pullback._core.meshes import Mesh
+from pullback._core.placed_array import PlacedArray, placed
+from pullback._core.sharding import NamedSharding, Sharding
+from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
+from pullback._xla import disk_cache, engine, host_calls, placement
+from pullback._xla.lowering import Module, lower_module
+from pullback._xla.spread import Spread
+
+_launching = threading.Lock()
+# a result of the last program on several devices
+_last: list[Any] = [None]
+
+
+class PlacedProgram:
+    """A loaded program, with the placements of its arguments and results.
+
+    On a processor that stands for several devices, a program waits until the one before has ended: each takes as many
+    threads as it has devices, all at once, and two that had some each would wait for ever.
+    """
+
+    __slots__ = ("loaded", "execute", "handlers", "out_avals", "ins", "outs", "donated", "module", "alone", "key")
+
+    def __init__(self, loaded: AnyValue, module: Module, jaxpr: Jaxpr, spread: Spread, donated: Sequence[int]):
+        self.loaded: Any = loaded
+        self.execute: Any = host_calls.waiting(loaded) if module.callbacks else loaded.execute_sharded
+        self.module: Module = module
+        self.key: None = None
+        self.donated: tuple[int, ...] = tuple(donated)
+        self.out_avals: tuple[ShapedArray, ...] = tuple(jaxpr.out_avals)
+        avals = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
+        self.ins: tuple[Sharding, ...] = _settled(spread, spread.ins, avals, loaded.get_parameter_shardings)
+        self.outs: tuple[Sharding, ...] = _settled(spread, spread.outs, self.out_avals, loaded.get_output_shardings)
+        self.alone: bool = len(spread.devices) > 1 and engine.client().platform == "cpu"
+        make = engine.xla_client()._xla.array_result_handler
+        self.handlers = []
+        for aval, out in zip(self.out_avals, self.outs, strict=True):
+            inside, at = engine.carrier(aval), placement.label(out, aval.ndim)
+            try:
+                self.handlers.append(make(inside, at, committed=True, _skip_checks=True))
+            except TypeError:
+                self.handlers.append(make(inside, at, committed=True))
+
+    def text(self) -> str:
+        """The StableHLO text."""
+        return self.module.text()
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether a run may raise an exception: of a Python function that the program calls."""
+        return bool(self.module.callbacks)
+
+    def run(self, args: Sequence[ConcreteArray]) -> list[ConcreteArray]:
+        """Run on arrays whose types are those the program was compiled for, moving those that are elsewhere."""
+        buffers = []
+        for x, place in zip(args, self.ins, strict=True):
+            if type(x) is not PlacedArray or x.placement is not place:
+                x = placement.put(x, place)
+            buffers.append(x._checked_buffer() if type(x) is PlacedArray else engine.put(x))
+        outs = self.launch(buffers)
+        for i in self.donated:
+            args[i].delete()
+        return [placed(aval, out, at) for aval, out, at in zip(self.out_avals, outs, self.outs, strict=True)]
+
+    def launch(self, buffers: list[Any]) -> list[Any]:
+        """The buffers of the results."""
+        if not self.alone:
+            return self.execute(buffers).consume_with_handlers(self.handlers)
+        with _launching:
+            if _last[0] is not None:
+                engine.wait(_last[0])
+            outs = self.execute(buffers).consume_with_handlers(self.handlers)
+            _last[0] = outs[0] if outs else None
+        return outs
+
+
+def spread_of(
+    where: str,
+    ins: Sequence[Sharding | None],
+    outs: Sequence[Sharding | None],
+    named: Sequence[Sharding] = (),
+    names: Callable[[], Sequence[str]] | None = None,
+) -> Spread:
+    """The devices of a call: those of all placements, of arguments, results, and `named` in the function.
+
+    ValueError, in the name of `where` and the arguments' `names`, if they are not the same.
+    """
+    given: list[tuple[int | str, Sharding]] = [(i, at) for i, at in enumerate(ins) if at is not None]
+    given += [("a sharding in the function", at) for at in named]
+    given += [("out_shardings", at) for at in outs if at is not None]
+    if not given:
+        device = engine.device() if config.default_device is None else config.default_device
+        return Spread((device,), None, ins, outs)
+    first_place, first = next((p for p in given if len(p[1].flat_devices) > 1), given[0])
+    for place, at in given:
+        if at.device_set != first.device_set:
+            a, b = [
+                (names()[p] if names else f"operand {p}") if isinstance(p, int) else p for p in (first_place, place)
+            ]
+            raise ValueError(
+                f"{where}: one program runs on one set of devices, but {a} is on {_ids(first)}, and {b} on {_ids(at)}. "
+                "Move one of them, by device_put(x, sharding)"
+            )
+    mesh = next((at.mesh for _, at in given if isinstance(at, NamedSharding) and isinstance(at.mesh, Mesh)), None)
+    return Spread(first.flat_devices if mesh is None else mesh.flat_devices, mesh, ins, outs)
+
+
+def _ids(sharding: Sharding) -> str:
+    return f"devices {[device.id for device in sharding.flat_devices]}"
+
+
+def placements_in(jaxpr: Jaxpr) -> tuple[Sharding, ...]:
+    """The shardings over several devices that equations name, here and in the functions that they hold."""
+    return gathered(jaxpr, "placements", _named)
+
+
+def _named(eqn: Equation) -> Iterator[Sharding]:
+    rule = eqn.primitive.traits.placements
+    if rule is not None:
+        yield from [place for place in rule(**eqn.params) if len(place.flat_devices) > 1]
+
+
+def placement_of(x: AnyValue) -> Sharding | None:
+    """Where an array was placed; None if it was not."""
+    return x.placement if type(x) is PlacedArray else None
+
+
+def runs_elsewhere(jaxpr: Jaxpr, args: Sequence[ConcreteArray]) -> bool:
+    """Return whether a program of a jaxpr, on these arguments, is for other devices than the first one."""
+    return any(type(x) is PlacedArray for x in args) or bool(placements_in(jaxpr))
+
+
+def run_where_they_are(
+    what: str, jaxpr: Jaxpr, args: Sequence[ConcreteArray], options: Sequence[tuple[str, Any]] = ()
+) -> list[ConcreteArray]:
+    """The results of a jaxpr without constants, by a program on the devices of the arguments and of its constraints."""
+    places = tuple(map(placement_of, args))
+
+    def make():
+        spread = spread_of(what, places, (None,) * len(jaxpr.outvars), placements_in(jaxpr))
+        return compile_placed(jaxpr, spread, options=options)
+
+    program: PlacedProgram = jaxpr.derive(("placed", places), make)
+    return program.run(args)
+
+
+def _settled(spread, asked, avals, read) -> tuple[Sharding, ...]:
+    """The placements: those asked for, and where none was, those that the compiler chose."""
+    if None not in asked:
+        return tuple(asked)
+    found = read()
+    if len(spread.devices) == 1 or found is None:
+        return tuple([at if at is not None else spread.whole() for at in asked])
+    return tuple(
+        [
+            at if at is not None else spread.chosen(described, aval.ndim)
+            for at, described, aval in zip(asked, found, avals, strict=True)
+        ]
+    )
+
+
+def compile_placed(
+    jaxpr: Jaxpr,
+    spread: Spread,
+    donated: frozenset[int] = frozenset(),
+    options: Sequence[tuple[str, Any]] = (),
+    report: Compilation | None = None,
+) -> PlacedProgram:
+    """The program of a jaxpr for a spread; its constants come first among the arguments."""
+    with compilations.stage(report, "lower"):
+        module = lower_module(jaxpr, donated, spread)
+    return load_placed(jaxpr, module, spread, sorted(donated), options, report)
+
+
+def load_placed(
+    jaxpr: Jaxpr,
+    module: Module,
+    spread: Spread,
+    donated: Sequence[int],
+    options: Sequence[tuple[str, Any]] = (),
+    report: Compilation | None = None,
+) -> PlacedProgram:
+    """The program of the module of a jaxpr, compiled now or read from disk."""
+    text, settings = module.text(), spread.settings()
+    if options:
+        settings.env_option_overrides = list(options)
+    with compilations.stage(report, "compile"):
+        if module.callbacks:
+            loaded = host_calls.compile_with_callbacks(text, module.callbacks, settings, spread.devices)
+            origin = "compiled"
+        else:
+            loaded, origin = disk_cache.compiled(text, options, settings, spread.devices)
+        if report is not None:
+            report.origin = origin
+    return PlacedProgram(loaded, module, jaxpr, spread, donated)

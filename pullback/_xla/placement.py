@@ -1,0 +1,113 @@
+"""Transfers of arrays to and from the devices of a placement."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from pullback._core import placed_array
+from pullback._core.array import ConcreteArray, array_of
+from pullback._core.placed_array import PlacedArray, placed
+from pullback._core.sharding import Sharding, SingleDeviceSharding
+from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import AnyValue
+from pullback._xla import engine
+
+
+@lru_cache(4096)
+def label(placement: Sharding, ndim: int, first: int = 0) -> Any:
+    """The engine's description of a placement of arrays of this rank, its devices rotated so that `first` leads."""
+    xc = engine.xla_client()
+    tiles = placement.tiles(ndim)
+    devices = placement.flat_devices
+    described = xc.OpSharding()
+    if tiles.shape[-1] == tiles.size:
+        described.type = xc.OpSharding.Type.REPLICATED
+    else:
+        described.type = xc.OpSharding.Type.OTHER
+        described.tile_assignment_dimensions = list(tiles.shape)
+        described.tile_assignment_devices = tiles.ravel().tolist()
+        described.replicate_on_last_tile_dim = True
+    return xc._xla.GSPMDSharding(engine.device_list((*devices[first:], *devices[:first])), described)
+
+
+def is_default(placement: Sharding) -> bool:
+    """Return whether it is where arrays are if nothing else is said."""
+    return isinstance(placement, SingleDeviceSharding) and placement.device == engine.device()
+
+
+def put(x: ConcreteArray, placement: Sharding) -> ConcreteArray:
+    """The array at this placement; itself if it is there."""
+    if type(x) is PlacedArray:
+        if x.placement == placement:
+            return x
+        if x.placement.is_equivalent_to(placement, x.aval.ndim):
+            return placed(x.aval, x._checked_buffer(), placement)
+    if is_default(placement):
+        return array_of(x.aval, x.value) if type(x) is PlacedArray else x
+    value, aval = np.asarray(x.value), engine.carrier(x.aval)
+    if value.dtype.isbuiltin != 1:
+        value = engine.carried_value(value)
+    parts = {device: value[index] for device, index in placement.addressable_devices_indices_map(aval.shape).items()}
+    return placed(x.aval, buffer_of_parts(aval, placement, parts), placement)
+
+
+def buffer_of_parts(aval: ShapedArray, placement: Sharding, parts: dict[Any, np.ndarray]) -> Any:
+    """The buffer of NumPy values, one for each device of this process; their memory is not modified later."""
+    engine.check_process()
+    values = [np.ascontiguousarray(part).reshape(part.shape) for part in parts.values()]
+    return engine.xla_client().batched_device_put(
+        aval, label(placement, aval.ndim), values, list(parts), True, enable_x64=True
+    )
+
+
+class _Capsule:
+    """What NumPy reads a buffer's memory from."""
+
+    __slots__ = ("capsule",)
+
+    def __init__(self, capsule):
+        self.capsule = capsule
+
+    def __dlpack__(self, **_: AnyValue) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+
+def read_parts(buffer: AnyValue, aval: ShapedArray, placement: Sharding) -> list[tuple[Any, np.ndarray]]:
+    """The devices of this process, and the NumPy value of what each holds.
+
+    The engine hands out the first part of a buffer alone (the others would have it import another package), so the
+    devices are rotated.
+    """
+    engine.wait(buffer)
+    xla = engine.xla_client()._xla
+    keep = xla.ArrayCopySemantics.REUSE_INPUT
+    mine = placement.addressable_devices
+    result = []
+    for i, device in enumerate(placement.flat_devices):
+        if device in mine:
+            rotated = xla.reorder_shards(buffer, label(placement, aval.ndim, i), keep) if i else buffer
+            part = np.from_dlpack(_Capsule(xla.buffer_to_dlpack_managed_tensor(rotated)))
+            result.append((device, _own_value(part, aval)))
+    return result
+
+
+def _own_value(part: np.ndarray, aval: ShapedArray) -> np.ndarray:
+    return part if part.dtype == aval.dtype else engine.host_value(part, make_aval(part.shape, aval.dtype))
+
+
+def from_parts(aval: ShapedArray, placement: Sharding, parts: dict[Any, np.ndarray]) -> ConcreteArray:
+    """The array of the parts that the devices of this process are to hold, in the order of the placement's devices."""
+    if is_default(placement):
+        (value,) = parts.values()
+        return array_of(aval, value)
+    values = {device: engine.carried_value(value) for device, value in parts.items()}
+    return placed(aval, buffer_of_parts(engine.carrier(aval), placement, values), placement)
+
+
+placed_array.install_placement(read_parts, put)
