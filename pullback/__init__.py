@@ -44,6 +44,7 @@ from pullback._api.reverse_mode import fwd_and_bwd as fwd_and_bwd
 from pullback._api.reverse_mode import vjp as vjp
 from pullback._api.typeof import typeof as typeof
 from pullback._api.vectorize import vmap as vmap
+from pullback._core import collector as _collector  # noqa: F401  long recordings set the garbage collector's pace
 from pullback._core import printing as _printing  # noqa: F401  jaxprs print themselves through it
 from pullback._core.config import config as config
 from pullback._core.dtypes import float0 as float0

@@ -58,6 +58,10 @@ class StagingTrace(Trace):
     def describe(self) -> str:
         return f"the tracing of {self.subject}"
 
+    @property
+    def recorded(self) -> int:
+        return len(self.eqns)
+
     def input_name(self, i: int) -> str:
         return self.names[i] if self.names and i < len(self.names) else str(i)
 

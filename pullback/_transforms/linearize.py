@@ -79,6 +79,10 @@ class Tape(Trace):
     def describe(self) -> str:
         return self.subject
 
+    @property
+    def recorded(self) -> int:
+        return len(self.records)
+
     def finish(self) -> list[Record]:
         """End the recording; returns the records."""
         self.alive = False
@@ -228,6 +232,10 @@ class LinearizeTrace(Trace):
 
     def describe(self) -> str:
         return self.subject
+
+    @property
+    def recorded(self) -> int:
+        return self.tape.recorded
 
     def join(self, primal: AnyValue, tangent: AnyValue) -> Any:
         return primal if type(tangent) is Zero else LinearizedTracer(self, primal, tangent)

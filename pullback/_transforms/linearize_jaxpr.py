@@ -13,8 +13,9 @@ from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, eval_jaxpr
 from pullback._core.lists import chosen, cut, filled, merged, others
 from pullback._core.origins import Origin
-from pullback._core.staging import StagedTracer, StagingTrace
+from pullback._core.staging import StagedTracer, StagingTrace, stage_open
 from pullback._core.trace import call_with
+from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._ops.identity import constant_equations, stage_closed, stage_noting
@@ -59,14 +60,15 @@ def _linearize(jaxpr: Jaxpr, active, instantiated) -> LinearizedJaxpr:
         outs, linear = linearize_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), args, active)
         tangents = []
         for t, i in zip(linear.outputs, instantiated, strict=True):
-            tangents.append(instantiate(t) if i and type(t) is Zero else t)
+            # the zero of an own type is a value, which the forward half saves
+            tangents.append(instantiate(t) if i and type(t) is Zero and type(t.aval) is not ShapedArray else t)
         return outs, linear, tangents
 
     try:
         outs, linear, tangents = call_with(trace, run)
-        present = tuple(type(t) is not Zero for t in tangents)
+        present = tuple(i or type(t) is not Zero for t, i in zip(tangents, instantiated, strict=True))
         reader = _TapeReader(trace, linear, active)
-        linear_eqns, linear_outs = reader.read([t for t in tangents if type(t) is not Zero])
+        linear_eqns, linear_outs = reader.read(chosen(tangents, present))
         position = {a._atom: i for i, a in enumerate(args)}
         outvars = [a._atom if type(a) is StagedTracer and a._trace is trace else trace.constant(a) for a in outs]
         # arrays captured by rules are constants of both halves
@@ -114,7 +116,16 @@ class _TapeReader:
 
     def read(self, outputs: list[Any]) -> tuple[list[Equation], list[Any]]:
         eqns = equations_of(self.linear.needed(outputs, narrow=True), self.atom, self.variables)
-        return eqns, [self.atom(t) for t in outputs]
+        outvars: list[Any] = []
+        for t in outputs:
+            if type(t) is Zero:
+                # not saved as a residual, of which nobody could tell that it vanishes
+                zero, _ = stage_open(lambda t=t: [instantiate(t)], [], _SUBJECT)
+                eqns += zero.eqns
+                outvars += zero.outvars
+            else:
+                outvars.append(self.atom(t))
+        return eqns, outvars
 
     def _mine(self, a: AnyValue) -> bool:
         return type(a) is Node and a._trace is self.linear.tape

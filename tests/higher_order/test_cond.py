@@ -216,6 +216,33 @@ def test_linear_transpose():
     assert float(ct) == 6
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit])
+@pytest.mark.parametrize("x", [-1.0, 1.0])
+def test_linear_transpose_of_a_second_derivative(wrap, x):
+    """A branch whose result does not depend on the input: its tangents are zeros, of which the transpose must know."""
+
+    def first(x):
+        def f(y):
+            return lax.cond(x > 0, lambda y: x, lambda y: (pnp.abs(y) + 0.5) ** y, y)
+
+        return wrap(pb.grad(f))(x)
+
+    linear = pb.linearize(first, x)[1]
+    (got,) = pb.linear_transpose(linear, x)(1.0)
+    np.testing.assert_allclose(got, linear(1.0), rtol=1e-6)
+    p = 1.5**-1.0  # of (1/2 - x)^x = exp(x log(1/2 - x)), at -1
+    slope = np.log(1.5) + 1 / 1.5
+    np.testing.assert_allclose(got, 0 if x > 0 else p * (slope**2 - 2 / 1.5 + 1 / 1.5**2), rtol=1e-5)
+
+
+def test_tangents_of_a_constant_branch_are_not_saved():
+    def f(x):
+        return lax.cond(x[0] > 0, lambda x: (pnp.ones(3), pnp.ones(3)), lambda x: (x * 2, x * 3), x)
+
+    _, linear = pb.linearize(f, pnp.ones(3))
+    assert [x.shape for x in pb.tree.leaves(linear)] == [()]  # the index of the branch
+
+
 def test_jaxprs_are_well_formed():
     def fun(x):
         return lax.cond(x > 0, pnp.sin, double, x)
