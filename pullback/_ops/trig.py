@@ -28,6 +28,7 @@ from pullback._ops.families import (
     nary,
     unary,
 )
+from pullback._ops.large_arrays import circular, hand_over
 from pullback._ops.quotients import kinked, quotient_or_nan
 from pullback._ops.shape import unbroadcast
 
@@ -66,14 +67,19 @@ _atan_slope_p = unary(
     lambda t, x, y: mul(t, mul(mul(mul(scalar(x, -2), y), x), y)),
 )
 
-sin_p: Primitive = unary("sin", _rounded(np.sin), lowering("stablehlo.sine"), lambda t, x, y: mul(t, cos(x)))
-cos_p: Primitive = unary("cos", _rounded(np.cos), lowering("stablehlo.cosine"), lambda t, x, y: mul(t, neg(sin(x))))
+sin_p: Primitive = unary("sin", _rounded(np.sin), circular("stablehlo.sine", 0.0), lambda t, x, y: mul(t, cos(x)))
+cos_p: Primitive = unary(
+    "cos", _rounded(np.cos), circular("stablehlo.cosine", 0.5), lambda t, x, y: mul(t, neg(sin(x)))
+)
 tan_p: Primitive = unary("tan", np.tan, lowering("stablehlo.tan"), lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
 asin_p: Primitive = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))
 acos_p: Primitive = unary(
     "acos", np.arccos, lowering("chlo.acos"), lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x))))
 )
 atan_p: Primitive = unary("atan", np.arctan, lowering("chlo.atan"), lambda t, x, y: mul(t, _atan_slope_p.bind(x)))
+
+hand_over(sin_p)
+hand_over(cos_p)
 
 sin: AccurateFunction = function_with_accuracy(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos: AccurateFunction = function_with_accuracy(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")

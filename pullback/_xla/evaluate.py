@@ -88,14 +88,14 @@ def concrete(x: AnyValue, primitive_name: str) -> ConcreteArray:
     return x
 
 
-def _one_op(primitive, avals, params) -> Executable | ProgramOfValues:
-    key: Any = (primitive, avals, *params.items(), *map(kind_of, params.values()))
+def _one_op(primitive, avals, params, options=QUICK) -> Executable | ProgramOfValues:
+    key: Any = (primitive, avals, options, *params.items(), *map(kind_of, params.values()))
     try:
         program = lasting.get(key)
     except TypeError:
         key, program = None, None
     if program is None:
-        program = compile_jaxpr(single_equation(primitive, avals, params), options=QUICK)
+        program = compile_jaxpr(single_equation(primitive, avals, params), options=options)
         if key is not None:
             lasting.keep(key, program, size_of(program.text()))
     return program
@@ -119,18 +119,19 @@ def _where_they_are(primitive, args, params) -> list[ConcreteArray]:
 
 
 def program_if_worth(
-    primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any], share: float
+    primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any], share: float, options: Any = QUICK
 ) -> Executable | ProgramOfValues | None:
     """The program of an operation, once its kernel has used as much time as a compilation takes; None until then.
 
-    `share` is the time of the kernel as a fraction of a compilation's.
+    `share` is the time of the kernel as a fraction of a compilation's. `options` are the compiler's: quick, since one
+    operation leaves nothing to fuse, unless its loop is to be vectorized.
     """
     if engine.is_left_behind():
         return None
     key = ("spent on", primitive, avals, *params.items())
     spent = lasting.get(key) or 0.0
     if spent >= 1:
-        return _one_op(primitive, avals, params)
+        return _one_op(primitive, avals, params, options)
     lasting.keep(key, spent + share, 200)
     return None
 
