@@ -44,10 +44,10 @@ class _Pace:
         now = gc.get_threshold()
         if now != self.set:
             self.without = now  # the user has set them meanwhile
-        first, *others = self.without
+        first, second, third = self.without
         if first:  # 0 turns the collector off
             first = max(first, _OBJECTS * sum(self.lengths.values()))
-        self.set = (first, *others)
+        self.set = (first, second, third)
         gc.set_threshold(*self.set)
 
 
