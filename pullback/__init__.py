@@ -98,6 +98,9 @@ if _typing.TYPE_CHECKING:
     from pullback._api.meshes import make_mesh as make_mesh
     from pullback._api.meshes import reshard as reshard
     from pullback._api.meshes import set_mesh as set_mesh
+    from pullback._api.placing import make_array_from_callback as make_array_from_callback
+    from pullback._api.placing import make_array_from_process_local_data as make_array_from_process_local_data
+    from pullback._api.placing import make_array_from_single_device_arrays as make_array_from_single_device_arrays
     from pullback._api.scopes import named_call as named_call
     from pullback._api.scopes import named_scope as named_scope
     from pullback._api.shard_map import pmap as pmap
@@ -184,6 +187,9 @@ if not _typing.TYPE_CHECKING:
             "default_device": "pullback._api.devices:default_device",
             "Device": "pullback._xla.engine:Device",
             "linear_callback": "pullback._api.linear_callback:linear_callback",
+            "make_array_from_callback": "pullback._api.placing:make_array_from_callback",
+            "make_array_from_process_local_data": "pullback._api.placing:make_array_from_process_local_data",
+            "make_array_from_single_device_arrays": "pullback._api.placing:make_array_from_single_device_arrays",
             "make_mesh": "pullback._api.meshes:make_mesh",
             "named_call": "pullback._api.scopes:named_call",
             "named_scope": "pullback._api.scopes:named_scope",

@@ -79,7 +79,7 @@ def test_more_devices_than_there_are():
         (lambda: NamedSharding(MESH, ("x",)), "expected a Mesh and a PartitionSpec"),
         (lambda: pnp.ones(2).sharding.with_memory_kind("pinned_host"), "the one kind of memory is 'device'"),
         (lambda: set_mesh(3), "set_mesh: expected a mesh"),
-        (lambda: pb.shard_map(pnp.sin, out_specs=pb.P()), "shard_map: expected a mesh"),
+        (lambda: pb.shard_map(pnp.sin, out_specs=pb.P())(1.0), "shard_map of sin: expected a mesh"),
     ],
 )
 def test_refusals(call, says):

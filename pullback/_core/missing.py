@@ -21,7 +21,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback": (
         (
             "auto_pcast copy_to_host_async distributed host_count host_id host_ids "
-            "make_array_from_callback make_array_from_process_local_data make_array_from_single_device_arrays "
             "memory process_indices remove_size_one_mesh_axis_from_type Shard smap",
             DEVICES,
         ),
@@ -56,7 +55,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "refused: no operation here is what it is in JAX",
         ),
         ("rng_uniform", "use random.uniform, which is a function of a key"),
-        ("pcast precv psend ragged_all_to_all ragged_all_to_all_p", DEVICES),
+        ("precv psend ragged_all_to_all ragged_all_to_all_p", DEVICES),
     ),
     "pullback.lax.linalg": (
         ("cholesky_update_p ormqr_p symmetric_product_p", "refused: the function is a composition of other operations"),

@@ -87,7 +87,7 @@ class Traits:
     `per_example`: the batching rule is called even if no operand has a batch axis. `own_types`: operands may be values
     that are no arrays, see `hitypes`. `rematerialized(policy, **params)`: its rule `save` is called by a `checkpoint`
     without a policy too; True if that leaves side effects where they are. `placements(**params)`: the shardings that it
-    names.
+    names. `ruled`: its derivative comes from rules of a user's.
     """
 
     bilinear: bool = False
@@ -101,6 +101,7 @@ class Traits:
     rematerialized: Callable[..., bool] | None = None
     own_types: bool = False
     placements: Callable[..., Sequence[Any]] | None = None
+    ruled: bool = False
 
 
 _NO_TRAITS = Traits()
@@ -315,14 +316,19 @@ def install_discharge(discharge: Callable[..., Any]) -> None:
 
 
 class Collective(Primitive):
-    """An operation along a named axis, given by its parameter `axis_param`."""
+    """An operation along a named axis, given by its parameter `axis_param`.
 
-    __slots__ = ("axis_param", "collective")
+    `varies` says whether its result differs along the axis: it does not where all are combined.
+    """
+
+    __slots__ = ("axis_param", "collective", "varies")
     axis_param: str
+    varies: bool
 
-    def __init__(self, name: str, axis_param: str = "axis_name"):
+    def __init__(self, name: str, axis_param: str = "axis_name", varies: bool = True):
         super().__init__(name)
         self.axis_param = axis_param
+        self.varies = varies
         self.collective: Callable[..., Any] | None = None
 
 

@@ -29,6 +29,8 @@ from pullback._ops.shape import (
     reshape,
 )
 from pullback._ops.slicing import slice_in_dim
+from pullback._xla.manual import all_reduce, channel, groups_attribute, manual_of
+from pullback._xla.manual import axis_index as index_along
 
 
 def _names(function: str, axis_name: AxisName) -> tuple:
@@ -46,9 +48,9 @@ def refuse_unmapped(p: Primitive) -> None:
     p.evaluate = evaluate
 
 
-def _reducer(name: str, reduce: Callable, shared: Callable) -> Primitive:
+def _reducer(name: str, reduce: Callable, shared: Callable, operation: str) -> Collective:
     """A reduction over the named axis. `shared(x, size)` is the result for an unbatched value."""
-    p = Collective(name)
+    p = Collective(name, varies=False)
     keeps_type(p)
     refuse_unmapped(p)
 
@@ -58,14 +60,15 @@ def _reducer(name: str, reduce: Callable, shared: Callable) -> Primitive:
 
     p.collective = collective
     p.batch = lambda trace, operands, dims, axis_name: (p.bind(*operands, axis_name=axis_name), dims[0])
+    p.lower = lambda ctx, x, axis_name: all_reduce(ctx, x, axis_name, operation)
     return p
 
 
-psum_p: Primitive = _reducer("psum", reduce_sum, lambda x, size: mul(x, scalar(x, size)))
+psum_p: Collective = _reducer("psum", reduce_sum, lambda x, size: mul(x, scalar(x, size)), "stablehlo.add")
 linear_jvp(psum_p)
 psum_p.transpose = lambda ct, x, axis_name: [psum_p.bind(ct, axis_name=axis_name)]
-pmax_p: Primitive = _reducer("pmax", reduce_max, lambda x, size: x)
-pmin_p: Primitive = _reducer("pmin", reduce_min, lambda x, size: x)
+pmax_p: Collective = _reducer("pmax", reduce_max, lambda x, size: x, "stablehlo.maximum")
+pmin_p: Collective = _reducer("pmin", reduce_min, lambda x, size: x, "stablehlo.minimum")
 
 
 def _reduced_over(
@@ -202,6 +205,7 @@ def pmin(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence
 axis_index_p: Collective = Collective("axis_index")
 axis_index_p.abstract_eval = lambda axis_name: make_aval((), np.dtype(np.int32))
 axis_index_p.collective = lambda trace, operands, dims, axis_name: (iota(np.dtype(np.int32), trace.size), 0)
+axis_index_p.lower = lambda ctx, axis_name: index_along(ctx, axis_name)
 zero_jvp(axis_index_p)
 refuse_unmapped(axis_index_p)
 
@@ -254,16 +258,65 @@ def _all_gather_batch(trace, operands, dims, axis_name, axis, size):
     return out, 0
 
 
-def _all_gather_transpose(ct, x, axis_name, axis, size):
-    total = psum_p.bind(ct, axis_name=axis_name)
-    return [dynamic_index_in_dim(total, axis_index_p.bind(axis_name=axis_name), axis, False)]
+def _all_gather_lower(ctx, x, axis_name, axis, size):
+    shape = x.aval.shape
+    x = ctx.op("stablehlo.reshape", [x], make_aval((*shape[:axis], 1, *shape[axis:]), x.aval.dtype))
+    manual = manual_of(ctx, axis_name)
+    if manual is None:
+        return x
+    attributes = f"{groups_attribute(manual.groups((axis_name,)))}, {channel(ctx)}, use_global_device_ids"
+    return ctx.op("stablehlo.all_gather", [x], ctx.out_avals[0], f"all_gather_dim = {axis} : i64, {attributes}")
 
 
 all_gather_p.abstract_eval = _all_gather_type
 all_gather_p.collective = _all_gather_collective
 all_gather_p.batch = _all_gather_batch
+all_gather_p.lower = _all_gather_lower
 linear_jvp(all_gather_p)
-all_gather_p.transpose = _all_gather_transpose
+all_gather_p.transpose = lambda ct, x, axis_name, axis, size: [
+    psum_scatter_p.bind(ct, axis_name=axis_name, axis=axis, size=size)
+]
+
+# --- sums of which each index keeps a part ---
+
+psum_scatter_p: Collective = Collective("psum_scatter")
+refuse_unmapped(psum_scatter_p)
+
+
+def _psum_scatter_collective(trace, operands, dims, axis_name, axis, size):
+    (x,), (d,) = operands, dims
+    total = mul(x, scalar(x, trace.size)) if d is None else reduce_sum(move_axis(x, d, 0), (0,))
+    return move_axis(total, axis, 0), 0
+
+
+def _psum_scatter_batch(trace, operands, dims, axis_name, axis, size):
+    x = move_axis(operands[0], dims[0], 0)
+    return psum_scatter_p.bind(x, axis_name=axis_name, axis=axis + 1, size=size), 0
+
+
+def _psum_scatter_lower(ctx, x, axis_name, axis, size):
+    manual = manual_of(ctx, axis_name)
+    if manual is not None:
+        scalar_type = make_aval((), x.aval.dtype)
+        region = ctx.region([scalar_type, scalar_type], lambda block, args: [block.op("stablehlo.add", list(args))])
+        shape = x.aval.shape
+        part = make_aval((*shape[:axis], 1, *shape[axis + 1 :]), x.aval.dtype)
+        attributes = f"{groups_attribute(manual.groups((axis_name,)))}, {channel(ctx)}, use_global_device_ids"
+        attributes = f"scatter_dimension = {axis} : i64, {attributes}"
+        x = ctx.op("stablehlo.reduce_scatter", [x], part, attributes, [region])
+    return ctx.op("stablehlo.reshape", [x], ctx.out_avals[0])
+
+
+psum_scatter_p.abstract_eval = lambda x, axis_name, axis, size: make_aval(
+    (*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype, x.weak_type
+)
+psum_scatter_p.collective = _psum_scatter_collective
+psum_scatter_p.batch = _psum_scatter_batch
+psum_scatter_p.lower = _psum_scatter_lower
+linear_jvp(psum_scatter_p)
+psum_scatter_p.transpose = lambda ct, x, axis_name, axis, size: [
+    all_gather_p.bind(ct, axis_name=axis_name, axis=axis, size=size)
+]
 
 
 def all_gather(
@@ -278,7 +331,7 @@ def all_gather(
 
     Args:
       x: a pytree of arrays.
-      axis_name: the name of the axis.
+      axis_name: the name of the axis, or a tuple of names, whose indices count row by row.
       axis_index_groups: lists of indices, all of one length, each index in exactly one of them: an index gets the
         values of its group only.
       axis: the position of the new axis in the result, negative ones counting from its end.
@@ -292,7 +345,8 @@ def all_gather(
     [[1. 3.]
      [1. 3.]]
     """
-    size = lookup_axis_size(axis_name, "all_gather")
+    names = _names("all_gather", axis_name)
+    sizes = [lookup_axis_size(name, "all_gather") for name in names]
     parts = groups_of("all_gather", axis_name, axis_index_groups, equal=True)
 
     def gather(leaf):
@@ -300,7 +354,11 @@ def all_gather(
         shape = leaf.aval.shape
         (place,) = canonical_axes("all_gather", (axis,), len(shape) + (not tiled))
         if parts is None:
-            rows = all_gather_p.bind(leaf, axis_name=axis_name, axis=place, size=size)
+            rows = leaf
+            for name, size in zip(reversed(names), reversed(sizes), strict=True):
+                rows = all_gather_p.bind(rows, axis_name=name, axis=place, size=size)
+            if len(names) > 1:
+                rows = reshape(rows, (*shape[:place], int(np.prod(sizes)), *shape[place:]))
         else:
             rows = _of_own_group(leaf, axis_name, parts, lambda rows: move_axis(rows, 0, place))
         if not tiled:

@@ -8,7 +8,7 @@ from typing import Any
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.typing import AnyValue
-from pullback._ops import approximate, compare, exchanges, incomplete_gamma, scatter_functions, shape, stacking, tokens
+from pullback._ops import approximate, compare, incomplete_gamma, scatter_functions, shape, stacking, tokens
 from pullback._ops.sort import top_k
 
 
@@ -50,16 +50,11 @@ def _largest(operand: Array, *, k: int, reduction_dimension: int, is_max_k: bool
     return [*approximate.approx_min_k(operand, k, reduction_dimension)]
 
 
-def _permuted(*operands: Array, axis_name: AnyValue, perm: AnyValue) -> Sequence[Array]:
-    return [exchanges.ppermute(x, axis_name, perm) for x in operands]
-
-
 after_all_p: Composition = Composition("after_all", tokens.after_all)
 approx_top_k_p: Composition = Composition("approx_top_k", _largest, multiple_results=True)
 copy_p: Composition = Composition("copy", lambda x: tokens.stage(x))
 create_token_p: Composition = Composition("create_token", tokens.create_token)
 igamma_grad_a_p: Composition = Composition("igamma_grad_a", incomplete_gamma.igamma_grad_a)
-ppermute_p: Composition = Composition("ppermute", _permuted, multiple_results=True)
 scatter_sub_p: Composition = Composition("scatter_sub", scatter_functions.scatter_sub)
 select_n_p: Composition = Composition("select_n", _select_n)
 squeeze_p: Composition = Composition("squeeze", lambda x, dimensions: shape.squeeze(x, dimensions))

@@ -8,22 +8,57 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, lift
+from pullback._core.array import lift
 from pullback._core.primitive import Collective
 from pullback._core.trace import lookup_axis_size
 from pullback._core.tree_paths import tree_map
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue, AxisName, PyTree
-from pullback._ops.collectives import all_gather, axis_index, groups_of, psum, refuse_unmapped
-from pullback._ops.compare import ge, select
+from pullback._ops.assemble import concatenate
+from pullback._ops.collectives import all_gather, axis_index, groups_of, psum, psum_scatter_p, refuse_unmapped
 from pullback._ops.dynamic_slicing import dynamic_index_in_dim
-from pullback._ops.rules import linear_jvp
+from pullback._ops.rules import keeps_type, linear_jvp
 from pullback._ops.shape import broadcast_in_dim, canonical_axes, move_axis, reshape, zeros_like_aval
-from pullback._ops.slicing import index_in_dim
+from pullback._ops.slicing import index_in_dim, slice_in_dim
+from pullback._xla.lowering import int_array, int_matrix
+from pullback._xla.manual import channel, groups_attribute, manual_of
 
 _INDEX = np.dtype(np.int32)
 
 # --- permutations ---
+
+ppermute_p: Collective = Collective("ppermute")
+keeps_type(ppermute_p)
+refuse_unmapped(ppermute_p)
+
+
+def _permuted(trace, operands, dims, axis_name, perm):
+    rows = trace.materialize(operands[0], dims[0])
+    source = {target: sender for sender, target in perm}
+    zero = zeros_like_aval(make_aval((1, *rows.aval.shape[1:]), rows.aval.dtype))
+    parts = [slice_in_dim(rows, source[i], source[i] + 1) if i in source else zero for i in range(trace.size)]
+    return concatenate(parts, 0), 0
+
+
+def _lower_permutation(ctx, x, axis_name, perm):
+    manual = manual_of(ctx, axis_name)
+    if manual is None:
+        return x if perm else ctx.constant(0, x.aval)
+    pairs = [(group[sender], group[target]) for group in manual.groups((axis_name,)) for sender, target in perm]
+    attributes = f"source_target_pairs = {int_matrix(pairs)}, {channel(ctx)}"
+    return ctx.op("stablehlo.collective_permute", [x], None, attributes)
+
+
+ppermute_p.collective = _permuted
+ppermute_p.batch = lambda trace, operands, dims, axis_name, perm: (
+    ppermute_p.bind(*operands, axis_name=axis_name, perm=perm),
+    dims[0],
+)
+ppermute_p.lower = _lower_permutation
+linear_jvp(ppermute_p)
+ppermute_p.transpose = lambda ct, x, axis_name, perm: [
+    ppermute_p.bind(ct, axis_name=axis_name, perm=tuple(sorted((target, sender) for sender, target in perm)))
+]
 
 
 def ppermute(x: PyTree, axis_name: AxisName, perm: Sequence[tuple[int, int]]) -> Any:
@@ -37,20 +72,15 @@ def ppermute(x: PyTree, axis_name: AxisName, perm: Sequence[tuple[int, int]]) ->
     [0. 1.]
     """
     size = lookup_axis_size(axis_name, "ppermute")
-    sources = np.full(size, -1)
+    sources: set[int] = set()
+    targets: set[int] = set()
     for sender, target in perm:
-        if not (0 <= sender < size and 0 <= target < size) or sources[target] != -1:
+        if not (0 <= sender < size and 0 <= target < size) or target in targets or sender in sources:
             raise ValueError(f"ppermute: perm must send to distinct positions in [0, {size}), got {tuple(perm)}")
-        sources[target] = sender
-    source = dynamic_index_in_dim(sources.astype(np.int32), axis_index(axis_name), 0, False)
-    received = ge(source, 0)
-
-    def send(leaf):
-        rows = all_gather(lift(leaf), axis_name)
-        value = dynamic_index_in_dim(rows, source, 0, False)
-        return select(received, value, zeros_like_aval(value.aval))
-
-    return tree_map(send, x)
+        sources.add(sender)
+        targets.add(target)
+    pairs = tuple(sorted((int(sender), int(target)) for sender, target in perm))
+    return tree_map(lambda leaf: ppermute_p.bind(lift(leaf), axis_name=axis_name, perm=pairs), x)
 
 
 def pshuffle(x: PyTree, axis_name: AxisName, perm: Sequence[int]) -> Any:
@@ -118,9 +148,24 @@ def _batch(trace, operands, dims, axis_name, split_axis, concat_axis):
     return all_to_all_p.bind(x, axis_name=axis_name, split_axis=split_axis + 1, concat_axis=concat_axis + 1), 0
 
 
+def _lower(ctx, x, axis_name, split_axis, concat_axis):
+    manual = manual_of(ctx, axis_name)
+    if manual is not None:
+        size = manual.size(axis_name)
+        attributes = (
+            f"split_dimension = {split_axis} : i64, concat_dimension = {split_axis} : i64, split_count = {size} : i64, "
+            f"{groups_attribute(manual.groups((axis_name,)))}, {channel(ctx)}"
+        )
+        x = ctx.op("stablehlo.all_to_all", [x], None, attributes)
+    order = [i for i in range(x.aval.ndim) if i != split_axis]
+    order.insert(concat_axis, split_axis)
+    return ctx.op("stablehlo.transpose", [x], ctx.out_avals[0], f"permutation = {int_array(order)}")
+
+
 all_to_all_p.abstract_eval = _type
 all_to_all_p.collective = _collective
 all_to_all_p.batch = _batch
+all_to_all_p.lower = _lower
 linear_jvp(all_to_all_p)
 all_to_all_p.transpose = lambda ct, x, axis_name, split_axis, concat_axis: [
     all_to_all_p.bind(ct, axis_name=axis_name, split_axis=concat_axis, concat_axis=split_axis)
@@ -234,12 +279,10 @@ def psum_scatter(
     [4. 6.]
     """
     name = "psum_scatter"
-    size = int(np.prod([lookup_axis_size(n, name) for n in _names_of(axis_name)]))
+    names = tuple(axis_name) if isinstance(axis_name, (tuple, list)) else (axis_name,)
+    size = int(np.prod([lookup_axis_size(n, name) for n in names]))
     parts = groups_of(name, axis_name, axis_index_groups, equal=True)
     count = size if parts is None else len(parts[0])
-    own: Any = axis_index(axis_name)
-    if parts is not None:
-        own = dynamic_index_in_dim(_places(parts, size), own, 0, False)
 
     def scatter(leaf):
         leaf = lift(leaf)
@@ -251,13 +294,13 @@ def psum_scatter(
                 f"{name}: the axis {place} of shape {leaf.shape} must have {wanted}, the number of indices along "
                 f"{axis_name!r}{'' if parts is None else ' in a group'}"
             )
-        total: Array = psum(leaf, axis_name, axis_index_groups=parts)
         if tiled:
-            total = reshape(total, (*shape[:place], count, shape[place] // count, *shape[place + 1 :]))
-        return dynamic_index_in_dim(total, own, place, False)
+            leaf = reshape(leaf, (*shape[:place], count, shape[place] // count, *shape[place + 1 :]))
+        if parts is None and len(names) == 1:
+            return psum_scatter_p.bind(leaf, axis_name=names[0], axis=place, size=size)
+        if parts is None:
+            return dynamic_index_in_dim(psum(leaf, names), axis_index(names), place, False)
+        own = dynamic_index_in_dim(_places(parts, size), axis_index(axis_name), 0, False)
+        return dynamic_index_in_dim(psum(leaf, axis_name, axis_index_groups=parts), own, place, False)
 
     return tree_map(scatter, x)
-
-
-def _names_of(axis_name: AxisName) -> tuple[Any, ...]:
-    return tuple(axis_name) if isinstance(axis_name, (tuple, list)) else (axis_name,)

@@ -86,14 +86,14 @@ def _lower(ctx, x, sharding):
     spread = ctx.module.spread
     if spread is None or len(sharding.flat_devices) == 1:
         return x
-    manual = [name for name in spread.manual if name in sharding.mesh.axis_names]
-    if manual:
-        sharding = NamedSharding(sharding.mesh, without_axes(sharding.spec, manual))
+    manual = ctx.module.manual
+    if manual is not None and isinstance(sharding, NamedSharding):
+        sharding = NamedSharding(sharding.mesh, without_axes(sharding.spec, manual.names))
     attribute = f"sharding = {spread.attribute(sharding, x.aval.ndim)}"
     return ctx.op("sdy.sharding_constraint", [x], None, attribute)
 
 
-def without_axes(spec: PartitionSpec, names: list[Any]) -> PartitionSpec:
+def without_axes(spec: PartitionSpec, names: tuple[Any, ...]) -> PartitionSpec:
     """The spec without axes that values have parts along anyhow."""
     return PartitionSpec(
         *[

@@ -19,6 +19,7 @@ from pullback._core.sharding import Sharding
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._xla.engine import carrier, is_stand_in, is_widened
+from pullback._xla.manual import Manual
 from pullback._xla.outlining import Part, parts, repeated_calls
 from pullback._xla.spread import Spread
 
@@ -128,6 +129,9 @@ class Module:
         self.repeated: set[int] = set()
         # the devices, if it is a program of several
         self.spread: Spread | None = None
+        # the `shard_map` that is being emitted, and the number of operations that exchange data
+        self.manual: Manual | None = None
+        self.channels = 0
 
     def text(self) -> str:
         if self.spread is None:
@@ -263,7 +267,12 @@ class Block:
             f"comparison_direction = #stablehlo<comparison_direction {direction}>",
         )
 
-    def region(self, avals: Sequence[ShapedArray], body: Callable[[Block, list[Value]], Sequence[Value]]) -> str:
+    def region(
+        self,
+        avals: Sequence[ShapedArray],
+        body: Callable[[Block, list[Value]], Sequence[Value]],
+        end: str = "stablehlo.return",
+    ) -> str:
         """The text of a region: `body` gets a block and its arguments and returns what the region yields."""
         block = Block(self.module, self.counter)
         args = [Value(block.fresh(), aval) for aval in avals]
@@ -272,7 +281,7 @@ class Block:
         types = ", ".join(tensor_type(o.aval) for o in outs)
         names = ", ".join(o.name for o in outs)
         label = f"^bb0({head}):\n" if args else ""
-        return "{\n" + label + "\n".join(block.lines) + f'\n"stablehlo.return"({names}) : ({types}) -> ()\n}}'
+        return "{\n" + label + "\n".join(block.lines) + f'\n"{end}"({names}) : ({types}) -> ()\n}}'
 
     def call(self, jaxpr: Jaxpr, operands: Sequence[Value], name: str, apart: bool = False) -> list[Value]:
         """A call of the function computing the jaxpr. XLA keeps it a call if it is `apart`, or repeated and large."""

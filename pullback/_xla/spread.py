@@ -35,8 +35,6 @@ class Spread:
         self.ins = tuple(ins)
         self.outs = tuple(outs)
         self._meshes: dict[str, str] = {}
-        # inside of `shard_map`: the axes of the mesh that the function has parts along
-        self.manual: tuple[Any, ...] = ()
 
     def header(self) -> str:
         """The declarations of the meshes that the module has named."""
@@ -51,9 +49,10 @@ class Spread:
         axes = ", ".join(
             f'"{axis_name(mesh, name)}"={size}' for name, size in zip(mesh.axis_names, mesh.axis_sizes, strict=True)
         )
-        return self._mesh(axes, self._positions(mesh.flat_devices if isinstance(mesh, Mesh) else self.devices))
+        return self._mesh(axes, self.positions(mesh.flat_devices if isinstance(mesh, Mesh) else self.devices))
 
-    def _positions(self, devices: tuple[Any, ...]) -> Sequence[int]:
+    def positions(self, devices: tuple[Any, ...]) -> Sequence[int]:
+        """The numbers of devices in the program; ValueError for others than its own."""
         if devices == self.devices:
             return range(len(devices))
         place = {device: i for i, device in enumerate(self.devices)}
@@ -71,12 +70,21 @@ class Spread:
             unreduced = ", ".join(f'"{axis_name(sharding.mesh, name)}"' for name in sharding.spec.unreduced)
             more = f", unreduced={{{unreduced}}}" if unreduced else ""
             return f"#sdy.sharding<@{self.mesh_name(sharding.mesh)}, [{', '.join(entries)}]{more}>"
-        positions = self._positions(sharding.flat_devices)
+        positions = self.positions(sharding.flat_devices)
         tiles = sharding.tiles(ndim)
         axes = ", ".join(f'"t{i}"={n}' for i, n in enumerate(tiles.shape))
         name = self._mesh(axes, [positions[i] for i in tiles.ravel()])
         entries = [f'{{"t{i}"}}' if n > 1 else "{}" for i, n in enumerate(tiles.shape[:-1])]
         return f"#sdy.sharding<@{name}, [{', '.join(entries)}]>"
+
+    def value(self, mesh: AbstractMesh, spec: PartitionSpec, ndim: int) -> str:
+        """A sharding in a list of those of several values."""
+        entries = ", ".join([_entry(mesh, spec, i) for i in range(ndim)])
+        return f"<@{self.mesh_name(mesh)}, [{entries}]>"
+
+    def axes(self, mesh: AbstractMesh, names: Sequence[Any]) -> str:
+        """Axes of a mesh in an attribute."""
+        return ", ".join(f'"{axis_name(mesh, name)}"' for name in names)
 
     def settings(self) -> Any:
         """The compiler's settings."""

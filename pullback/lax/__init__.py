@@ -98,7 +98,7 @@ from pullback._ops.compare import (
     shift_right_arithmetic_p, shift_right_logical_p, xor_p,
 )
 from pullback._ops.compositions import (
-    after_all_p, approx_top_k_p, copy_p, create_token_p, igamma_grad_a_p, ppermute_p, scatter_sub_p, select_n_p,
+    after_all_p, approx_top_k_p, copy_p, create_token_p, igamma_grad_a_p, scatter_sub_p, select_n_p,
     squeeze_p, stack_p, stage_p, tile_p, unstack_p,
 )
 from pullback._ops.conv import conv_general_dilated_p
@@ -109,7 +109,7 @@ from pullback._ops.elementwise import (
     add_p, cbrt_p, div_p, exp_p, expm1_p, integer_pow_p, log1p_p, log_p, max_p, min_p, mul_p, neg_p, pow_p,
     rem_p, rsqrt_p, sqrt_p, square_p, sub_p,
 )
-from pullback._ops.exchanges import all_to_all_p
+from pullback._ops.exchanges import all_to_all_p, ppermute_p
 from pullback._ops.fft import fft_p
 from pullback._ops.gamma import digamma_p, lgamma_p
 from pullback._ops.gather_scatter import gather_p, scatter_add_p, scatter_p
@@ -132,6 +132,7 @@ from pullback._ops.trig import (
     abs_p, acos_p, acosh_p, asin_p, asinh_p, atan_p, atanh_p, complex_p, conj_p, cos_p, cosh_p, imag_p, real_p,
     sign_p, sin_p, sinh_p, tan_p,
 )
+from pullback._ops.variance import pcast, pvary
 from pullback._ops.window import reduce_window_max_p, reduce_window_min_p, reduce_window_sum_p
 from pullback._ops.zeta import polygamma_p, zeta_p
 
@@ -167,9 +168,9 @@ __all__ = [
     "lgamma", "lgamma_p", "linalg", "linear_solve_p", "log", "log1p", "log1p_p", "log_p", "logistic", "logistic_p",
     "lt", "lt_p", "map", "max", "max_p", "min", "min_p", "mul", "mul_p", "mulhi", "mulhi_p", "ne", "ne_p", "neg",
     "neg_p", "nextafter", "nextafter_p", "not_p", "optimization_barrier", "optimization_barrier_p", "or_p", "pad",
-    "pad_p", "padtype_to_pads", "pbroadcast", "platform_dependent", "pmax", "pmax_p", "pmean", "pmin", "pmin_p",
-    "polygamma", "polygamma_p", "population_count", "population_count_p", "pow", "pow_p", "ppermute", "ppermute_p",
-    "pshuffle", "psum", "psum_p", "psum_scatter", "pswapaxes", "ragged_dot", "ragged_dot_general",
+    "pad_p", "padtype_to_pads", "pbroadcast", "pcast", "platform_dependent", "pmax", "pmax_p", "pmean", "pmin",
+    "pmin_p", "polygamma", "polygamma_p", "population_count", "population_count_p", "pow", "pow_p", "ppermute",
+    "ppermute_p", "pshuffle", "psum", "psum_p", "psum_scatter", "pswapaxes", "pvary", "ragged_dot", "ragged_dot_general",
     "random_gamma_grad", "real", "real_p", "reciprocal", "reduce", "reduce_and", "reduce_and_p", "reduce_max",
     "reduce_max_p", "reduce_min", "reduce_min_p", "reduce_or", "reduce_or_p", "reduce_p", "reduce_precision",
     "reduce_precision_p", "reduce_prod", "reduce_prod_p", "reduce_sum", "reduce_sum_p", "reduce_window",

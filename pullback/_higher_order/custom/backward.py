@@ -112,6 +112,8 @@ def is_for_transposition() -> bool:
 # the linear map, and the one whose bwd rule takes accumulators
 backward_p = HigherOrder("custom_backward")
 accumulating_backward_p = HigherOrder("custom_backward")
+backward_p.has(ruled=True)
+accumulating_backward_p.has(ruled=True)
 
 
 def _at_once(args, params):

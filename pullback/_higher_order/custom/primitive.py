@@ -50,6 +50,7 @@ def _bodies(params):
 
 
 custom_call_p = HigherOrder("custom_call", _bodies, lambda params, jaxprs, kept: {**params, "jaxpr": jaxprs[0]})
+custom_call_p.has(ruled=True)
 
 
 def _evaluate(*args, call: CustomCall, **_):
