@@ -193,6 +193,7 @@ if not _typing.TYPE_CHECKING:
             "make_mesh": "pullback._api.meshes:make_mesh",
             "named_call": "pullback._api.scopes:named_call",
             "named_scope": "pullback._api.scopes:named_scope",
+            "Shard": "pullback._core.placed_array:Shard",
             "NamedSharding": "pullback._core.sharding:NamedSharding",
             "P": "pullback._core.sharding:PartitionSpec",
             "pmap": "pullback._api.shard_map:pmap",

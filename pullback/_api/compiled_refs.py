@@ -17,6 +17,7 @@ from pullback._core.array import ConcreteArray, array_of
 from pullback._core.cells import Cell, aliased, read_cell, resolved, write_cell
 from pullback._core.discharge import exposed
 from pullback._core.jaxpr import Jaxpr, RefEffect, consts_to_args
+from pullback._core.placed_array import PlacedArray
 from pullback._core.ref_changes import watched
 from pullback._core.refs import Ref, of_leaf
 from pullback._core.types import ShapedArray
@@ -55,6 +56,16 @@ class RefUse(NamedTuple):
         read = dce(consts_to_args(jaxpr))[1]
         donated = frozenset(i for i in given if read[i])
         return jaxpr, RefUse(places, outer, [numbers.get(cell, cell) for cell in written], effects, donated)
+
+    def replaced(self, num_consts: int) -> list[int]:
+        """The number, among constants and arguments, of the content that each written one replaces."""
+        n = num_consts + len(self.outer)
+        return [num_consts + self.outer.index(w) if isinstance(w, Cell) else n + w for w in self.written]
+
+    def contents(self, leaves: Sequence[Any]) -> list[Any]:
+        """What the references outside hold now, and the arguments, of references what they hold."""
+        now = [read_cell(cell) for cell in self.outer]
+        return now + [of_leaf(x)[...] if i in self.arguments else x for i, x in enumerate(leaves)]
 
     def check(self, leaves: Sequence[Any]) -> None:
         """Refuse a call to which a reference is passed twice, or that closes over it too."""
@@ -119,7 +130,9 @@ class RefUse(NamedTuple):
 def _content(cell: Cell, donated: bool, may_fail: bool) -> Any:
     cell = resolved(cell)
     content = read_cell(cell, kept=False)
-    if donated and (may_fail or not cell.alone) and type(content) is ConcreteArray:
+    if donated and (may_fail or not cell.alone) and isinstance(content, ConcreteArray):
+        if isinstance(content, PlacedArray):
+            return content.copied()
         return array_of(content.aval, np.array(content.value))
     return content
 

@@ -134,7 +134,13 @@ class Compiler:
             return tree_unflatten(traced.out_tree, outs)
         rest = iter(arrays)
         given = [leaf if i in refs.arguments else next(rest) for i, leaf in enumerate(leaves)]
-        return tree_unflatten(traced.out_tree, refs.run(traced.current(), traced.consts, given))
+        program: Any
+        now = refs.contents(given)
+        if traced.is_elsewhere(now):
+            program = traced.placed_program(now, functools.partial(self._names, args, kwargs))
+        else:
+            program = traced.current()
+        return tree_unflatten(traced.out_tree, refs.run(program, traced.consts, given))
 
     def _traced_with_refs(self, traced: Traced, refs: RefUse, leaves: list[Any], args: tuple, kwargs: dict) -> Traced:
         """The trace that accesses the references of this call, rather than any of their type."""

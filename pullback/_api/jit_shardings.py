@@ -77,18 +77,25 @@ class PlacedCalls:
         name: str,
         ins: Sequence[Sharding | None],
         outs: Sequence[Sharding | None],
+        replaced: Sequence[int],
     ):
         self._jaxpr = jaxpr
         self._name = name
         self._asked = tuple(ins)
         self._outs = tuple(outs)
+        # the arguments whose place the last results keep
+        self._replaced = tuple(replaced)
+        mesh = config.mesh_of_programs
+        self._mesh = None if mesh is None or mesh.flat_devices == (engine.device(),) else mesh
         self._named = placements_in(jaxpr)
         self._programs: dict[Any, PlacedProgram] = {}
 
     @property
     def always(self) -> bool:
         """Whether every call runs on devices that the function names."""
-        return bool(self._named) or any(at is not None and not is_default(at) for at in (*self._asked, *self._outs))
+        return bool(self._named or self._mesh) or any(
+            at is not None and not is_default(at) for at in (*self._asked, *self._outs)
+        )
 
     def program(
         self,
@@ -122,7 +129,9 @@ class PlacedCalls:
         for aval, out in zip(self._jaxpr.out_avals, self._outs, strict=True):
             if out is not None:
                 check_fits(f"jit of {self._name}: out_shardings: a result of type {aval.str_short()}", out, aval.shape)
-        return spread_of(f"jit of {self._name}", ins, self._outs, self._named, names)
+        n = len(self._outs) - len(self._replaced)
+        outs = (*self._outs[:n], *[ins[i] for i in self._replaced])
+        return spread_of(f"jit of {self._name}", ins, outs, self._named, names, self._mesh)
 
 
 def asked_placement(x: Any) -> Sharding | None:

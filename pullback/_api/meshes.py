@@ -85,6 +85,8 @@ _EMPTY.devices = np.empty((0,), dtype=object)
 class set_mesh(ContextDecorator):
     """Make a mesh the current one: as a function for good, as a context manager until the context ends.
 
+    Specs without a mesh mean this one, and compiled functions run on its devices if no argument was placed elsewhere.
+
     TypeError for anything but a mesh and None.
 
     >>> with set_mesh(make_mesh((1,), ("x",))):
@@ -95,14 +97,16 @@ class set_mesh(ContextDecorator):
     def __init__(self, mesh: AbstractMesh | None):
         if mesh is not None and not isinstance(mesh, AbstractMesh):
             raise TypeError(f"set_mesh: expected a mesh, got {described(mesh)}")
-        self._outer = config.meshes
-        set_state("meshes", () if mesh is None else (*self._outer, mesh))
+        self._outer = config.meshes, config.mesh_of_programs
+        set_state("meshes", () if mesh is None else (*config.meshes, mesh))
+        set_state("mesh_of_programs", mesh if isinstance(mesh, Mesh) else None)
 
     def __enter__(self) -> set_mesh:
         return self
 
     def __exit__(self, *error: object) -> None:
-        set_state("meshes", self._outer)
+        set_state("meshes", self._outer[0])
+        set_state("mesh_of_programs", self._outer[1])
 
 
 class use_abstract_mesh(set_mesh):

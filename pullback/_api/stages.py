@@ -11,11 +11,12 @@ from pullback._api.inspect import structs
 from pullback._core.array import lift
 from pullback._core.errors import boundary
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
+from pullback._core.placed_array import PlacedArray
 from pullback._core.refs import Ref, RefType
 from pullback._core.sharding import SingleDeviceSharding
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
-from pullback._core.tree_paths import tree_text
+from pullback._core.tree_paths import keystr, tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, matches
 from pullback._core.typing import P, PyTree, Q, R, R_co
 from pullback._higher_order.bodies import lift_tree
@@ -305,10 +306,27 @@ class Compiled(_Stage):
                     f"{given.str_short()}. Compile again for other types."
                 )
         consts = self.traced.jaxpr.consts
+        self._check_places(xs)
         if refs is None:
             return tree_unflatten(self.traced.out_tree, self.program.run([*consts, *xs]))  # type: ignore[list-item]
         outs = refs.run(self.program, consts[: self.traced._num_consts], xs)
         return tree_unflatten(self.traced.out_tree, outs)
+
+    def _check_places(self, xs: Sequence[Any]) -> None:
+        """Refuse arrays that were placed elsewhere than the program expects them."""
+        if not any(type(x) is PlacedArray for x in xs):
+            return
+        here = (SingleDeviceSharding(engine.device()),) * len(xs)
+        places = self.program.ins[-len(xs) :] if isinstance(self.program, PlacedProgram) else here
+        for i, (x, place) in enumerate(zip(xs, places, strict=True)):
+            if type(x) is PlacedArray and not x.placement.is_equivalent_to(place, x.aval.ndim):
+                tree = tree_unflatten(self.traced.in_tree, range(len(xs)))
+                path = keystr(tree_flatten_with_path(tree)[0][i][0])
+                raise ValueError(
+                    f"compiled {self.traced.fun_name}: (args, kwargs){path}, of type {x.aval.str_short()}, is "
+                    f"placed as {x.placement}, but the program was compiled for {place}. Move it by "
+                    "device_put(x, sharding), or compile again for ShapeDtypeStruct(shape, dtype, sharding=x.sharding)"
+                )
 
     def as_text(self) -> str:
         """The optimized HLO text."""

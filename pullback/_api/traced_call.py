@@ -111,9 +111,12 @@ class Traced:
     @functools.cached_property
     def _placed(self) -> PlacedCalls:
         """The programs for other devices than the first one."""
-        ins = self.places or (None,) * (len(self.jaxpr.invars) - len(self.consts))
-        outs = self.result_places or (None,) * len(self.jaxpr.outvars)
-        return PlacedCalls(self.jaxpr, self.name, (*(None,) * len(self.consts), *ins), outs)
+        n = len(self.consts) + (0 if self.refs is None else len(self.refs.outer))
+        ins = self.places or (None,) * (len(self.jaxpr.invars) - n)
+        written = (None,) * self.num_written
+        outs = self.result_places or (None,) * (len(self.jaxpr.outvars) - len(written))
+        replaced = [] if self.refs is None else self.refs.replaced(len(self.consts))
+        return PlacedCalls(self.jaxpr, self.name, (*(None,) * n, *ins), (*outs, *written), replaced)
 
     def is_elsewhere(self, args: Sequence[ConcreteArray]) -> bool:
         """Return whether a call runs on other devices than the first one."""

@@ -63,7 +63,7 @@ _UNLIMITED = {"compilation_cache_max_size": 2**63 - 1, "persistent_cache_min_ent
 _OPEN: dict[str, Any] = {**INERT, "default_device": None}
 
 # not options: state that transformations set temporarily and that a trace depends on
-_STATES: dict[str, tuple[Any, ...]] = {"collecting_taps": (False, True), "meshes": ((),)}
+_STATES: dict[str, tuple[Any, ...]] = {"collecting_taps": (False, True), "meshes": ((),), "mesh_of_programs": (None,)}
 
 # options that cannot change any more -> why
 fixed: dict[str, str] = {}
@@ -229,6 +229,7 @@ class Config(threading.local):
     num_cpu_devices: int
     collecting_taps: bool
     meshes: tuple[Any, ...]  # the meshes that this thread has entered
+    mesh_of_programs: Any  # the mesh, set by `set_mesh`, that compiled functions of arrays without a place run on
     tracing: TracingState
     debugging: bool  # whether operations are searched for NaNs or infinities
     promotion: int  # what the dtype of a result depends on, as one number

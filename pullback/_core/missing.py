@@ -21,7 +21,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback": (
         (
             "auto_pcast copy_to_host_async distributed host_count host_id host_ids "
-            "memory process_indices remove_size_one_mesh_axis_from_type Shard smap",
+            "memory process_indices remove_size_one_mesh_axis_from_type smap",
             DEVICES,
         ),
         ("ds", "planned; use lax.dynamic_slice and lax.dynamic_update_slice on what a Ref holds"),

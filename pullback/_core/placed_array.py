@@ -86,11 +86,15 @@ class PlacedArray(ConcreteArray):
 
     @boundary
     def __copy__(self) -> ConcreteArray:
-        return placed(self.aval, self._checked_buffer(), self.placement)
+        return self.copied()
 
     @boundary
     def __deepcopy__(self, memo: dict[int, Any]) -> ConcreteArray:
-        return placed(self.aval, self._checked_buffer(), self.placement)
+        return self.copied()
+
+    def copied(self) -> ConcreteArray:
+        """The same array with data of its own, at the same place."""
+        return placed(self.aval, _copy_buffer(self._checked_buffer(), self.aval, self.placement), self.placement)
 
 
 def placed(aval: ShapedArray, buffer: AnyValue, placement: Sharding) -> PlacedArray:
@@ -148,12 +152,14 @@ def shards_of(x: ConcreteArray, placement: Sharding, everywhere: bool) -> list[S
 
 _read_parts: Callable[[Any, ShapedArray, Sharding], Sequence[tuple[Any, np.ndarray]]]
 _on_device: Callable[[ConcreteArray, Sharding], ConcreteArray]
+_copy_buffer: Callable[[Any, ShapedArray, Sharding], Any]
 
 
 def install_placement(
     read_parts: Callable[[Any, ShapedArray, Sharding], Sequence[tuple[Any, np.ndarray]]],
     on_device: Callable[[ConcreteArray, Sharding], ConcreteArray],
+    copy_buffer: Callable[[Any, ShapedArray, Sharding], Any],
 ) -> None:
-    """Install the functions that read the parts of a buffer and place an array (called once by the engine)."""
-    global _read_parts, _on_device
-    _read_parts, _on_device = read_parts, on_device
+    """Install the functions that read the parts of a buffer, place an array, and copy a buffer (by the engine)."""
+    global _read_parts, _on_device, _copy_buffer
+    _read_parts, _on_device, _copy_buffer = read_parts, on_device, copy_buffer

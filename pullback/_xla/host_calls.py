@@ -50,6 +50,11 @@ def emit_host_call(
         f'call_target_name = "{_TARGET}", api_version = 4 : i32, has_side_effect = {str(effectful).lower()}, '
         f"backend_config = {{index = {len(callbacks) - 1} : ui64}}"
     )
+    spread = ctx.module.spread
+    if spread is not None and len(spread.devices) > 1 and not spread.manual:
+        # one call, on the first device, which gets the whole arrays
+        at = f"<@{spread.first_device()}, []>"
+        attributes += f", sdy.sharding = #sdy.sharding_per_value<[{', '.join([at] * max(1, len(carried)))}]>"
     outs = ctx.op("stablehlo.custom_call", given, carried, attributes)
     if ordered:
         ctx.order, *outs = outs

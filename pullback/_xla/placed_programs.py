@@ -93,26 +93,32 @@ def spread_of(
     outs: Sequence[Sharding | None],
     named: Sequence[Sharding] = (),
     names: Callable[[], Sequence[str]] | None = None,
+    mesh: Mesh | None = None,
 ) -> Spread:
     """The devices of a call: those of all placements, of arguments, results, and `named` in the function.
 
+    Those of `mesh` if there are none of these.
     ValueError, in the name of `where` and the arguments' `names`, if they are not the same.
     """
     given: list[tuple[int | str, Sharding]] = [(i, at) for i, at in enumerate(ins) if at is not None]
     given += [("a sharding in the function", at) for at in named]
     given += [("out_shardings", at) for at in outs if at is not None]
+    if not given and mesh is not None:
+        return Spread(mesh.flat_devices, mesh, ins, outs)
     if not given:
         device = engine.device() if config.default_device is None else config.default_device
         return Spread((device,), None, ins, outs)
     first_place, first = next((p for p in given if len(p[1].flat_devices) > 1), given[0])
     for place, at in given:
-        if at.device_set != first.device_set:
+        # constraints inside may name the devices in another order, buffers may not
+        inside = place == "a sharding in the function" or first_place == "a sharding in the function"
+        if at.device_set != first.device_set or not (inside or at.flat_devices == first.flat_devices):
             a, b = [
                 (names()[p] if names else f"operand {p}") if isinstance(p, int) else p for p in (first_place, place)
             ]
             raise ValueError(
-                f"{where}: one program runs on one set of devices, but {a} is on {_ids(first)}, and {b} on {_ids(at)}. "
-                "Move one of them, by device_put(x, sharding)"
+                f"{where}: one program runs on one list of devices, but {a} is on {_ids(first)}, and {b} on {_ids(at)}."
+                " Move one of them, by device_put(x, sharding)"
             )
     mesh = next((at.mesh for _, at in given if isinstance(at, NamedSharding) and isinstance(at.mesh, Mesh)), None)
     return Spread(first.flat_devices if mesh is None else mesh.flat_devices, mesh, ins, outs)

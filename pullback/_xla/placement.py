@@ -110,4 +110,14 @@ def from_parts(aval: ShapedArray, placement: Sharding, parts: dict[Any, np.ndarr
     return placed(aval, buffer_of_parts(engine.carrier(aval), placement, values), placement)
 
 
-placed_array.install_placement(read_parts, put)
+def copy_buffer(buffer: AnyValue, aval: ShapedArray, placement: Sharding) -> Any:
+    """A buffer of the same parts with memory of its own, on the same devices."""
+    xc = engine.xla_client()
+    devices = engine.device_list(placement.flat_devices)
+    (result,) = xc.batched_copy_array_to_devices_with_sharding(
+        [buffer], [devices], [label(placement, aval.ndim)], [xc.ArrayCopySemantics.ALWAYS_COPY]
+    )
+    return result
+
+
+placed_array.install_placement(read_parts, put, copy_buffer)

@@ -44,6 +44,10 @@ class Spread:
         order = "" if list(ids) == list(range(len(self.devices))) else f", device_ids={list(ids)}"
         return self._meshes.setdefault(f"<[{axes}]{order}>", f"mesh_{len(self._meshes)}")
 
+    def first_device(self) -> str:
+        """The name of the mesh without axes, in the module, that is the first device."""
+        return self._meshes.setdefault("<[], device_ids=[0]>", "first_device")
+
     def mesh_name(self, mesh: AbstractMesh) -> str:
         """The name of a mesh in the module; ValueError for other devices than the program's."""
         axes = ", ".join(

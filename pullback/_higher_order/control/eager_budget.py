@@ -13,6 +13,7 @@ from typing import Any
 from pullback._core.array import ConcreteArray
 from pullback._core.config import config
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr
+from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
 from pullback._core.trace import context
 from pullback._xla.evaluate import single_equation
@@ -37,6 +38,11 @@ def cost(jaxpr: Jaxpr) -> int:
 def is_beyond(spent: int) -> bool:
     """Whether a loop that evaluates so many equations is handed over to XLA."""
     return spent > BUDGET and not config.debugging and context.trace.hands_over
+
+
+def are_placed(args: Sequence[Any]) -> bool:
+    """Whether a loop over these arrays is compiled at once: on several devices each operation is a program."""
+    return any(type(x) is PlacedArray for x in args) and not config.debugging and context.trace.hands_over
 
 
 def _times(held: HeldJaxpr) -> int:

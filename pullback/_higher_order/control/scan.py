@@ -22,7 +22,7 @@ from pullback._core.types import ShapedArray, make_aval, matches
 from pullback._core.zeros import zero_of
 from pullback._higher_order.call import check_operands
 from pullback._higher_order.call_rules import active_of, wanted_of
-from pullback._higher_order.control.eager_budget import cost, is_beyond, run_compiled
+from pullback._higher_order.control.eager_budget import are_placed, cost, is_beyond, run_compiled
 from pullback._higher_order.control.scan_saving import save
 from pullback._ops.identity import stage_closed
 from pullback._ops.own_types import by_parts, entry, leading_length, placeholder, stack_entries
@@ -104,7 +104,7 @@ def _split(values: Sequence[Any], num_consts: int, num_carry: int) -> tuple[list
 
 
 def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
-    if is_beyond(length * (cost(jaxpr) + 2)):
+    if is_beyond(length * (cost(jaxpr) + 2)) or are_placed(operands):
         params = {
             "jaxpr": jaxpr,
             "length": length,

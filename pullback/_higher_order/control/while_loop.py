@@ -36,7 +36,7 @@ from pullback._higher_order.call import check_operands
 from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.control.batched_choice import replaceable_by_chosen, replaced_by_chosen
 from pullback._higher_order.control.bounded_while import nested_scans
-from pullback._higher_order.control.eager_budget import cost, is_beyond, run_compiled
+from pullback._higher_order.control.eager_budget import are_placed, cost, is_beyond, run_compiled
 from pullback._higher_order.control.effects_under_vmap import batch_by_scan
 from pullback._higher_order.host.callback import without_debug_callbacks
 from pullback._ops.own_types import chosen_entries
@@ -190,6 +190,14 @@ def _split(operands: Sequence[Any], cond_consts: int, body_consts: int) -> tuple
 
 
 def _evaluate(*operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
+    params: dict[str, Any] = {
+        "cond_jaxpr": cond_jaxpr,
+        "body_jaxpr": body_jaxpr,
+        "cond_consts": cond_consts,
+        "body_consts": body_consts,
+    }
+    if are_placed(operands):
+        return run_compiled(while_p, operands, {**params, "max_steps": max_steps}, body_jaxpr)
     cond_values, body_values, carry = _split(operands, cond_consts, body_consts)
     step = cost(cond_jaxpr) + cost(body_jaxpr) + 1
     spent = 0
@@ -203,14 +211,8 @@ def _evaluate(*operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_s
         if max_steps is not None:
             max_steps -= 1
         if is_beyond(spent):
-            params = {
-                "cond_jaxpr": cond_jaxpr,
-                "body_jaxpr": body_jaxpr,
-                "cond_consts": cond_consts,
-                "body_consts": body_consts,
-                "max_steps": max_steps,
-            }
-            return run_compiled(while_p, [*cond_values, *body_values, *carry], params, body_jaxpr)
+            now = [*cond_values, *body_values, *carry]
+            return run_compiled(while_p, now, {**params, "max_steps": max_steps}, body_jaxpr)
     return carry
 
 

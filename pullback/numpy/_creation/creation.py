@@ -26,6 +26,7 @@ from pullback._core.array import (
 from pullback._core.dlpack import from_exporter
 from pullback._core.errors import boundary, kind_of
 from pullback._core.numpy_state import silenced
+from pullback._core.placed_array import PlacedArray
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue, Device, DTypeLike, ShapeLike
@@ -263,6 +264,8 @@ def copy(a: NestedArrayLike, order: str | None = None) -> Array:
 
 def copied(x: Array) -> Array:
     """A concrete array with its own data; a traced value unchanged, since it cannot be donated."""
+    if isinstance(x, PlacedArray):
+        return x.copied()
     if not isinstance(x, ConcreteArray):
         return x
     value = x.value
@@ -393,6 +396,13 @@ def _like(
     return own if shape is None else shape_of(name, shape), own_dtype, weak
 
 
+def _place_like(a: ArrayLike, shape: tuple[int, ...], device: Device) -> Any:
+    """Where an array of this shape like `a` is to be: beside it, if it was placed and has the same shape."""
+    if device is None and isinstance(a, PlacedArray) and a.aval.shape == shape:
+        return a.placement
+    return device
+
+
 @boundary
 def zeros_like(
     a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *, device: Device = None
@@ -406,7 +416,7 @@ def zeros_like(
     Array([0, 0], dtype=int32)
     """
     own, kind, weak = _like("zeros_like", a, dtype, shape)
-    return on_device("zeros_like", shape_ops.full(own, 0, kind, weak), device)
+    return on_device("zeros_like", shape_ops.full(own, 0, kind, weak), _place_like(a, own, device))
 
 
 @boundary
@@ -422,7 +432,7 @@ def ones_like(
     Array([1., 1.], dtype=float32)
     """
     own, kind, weak = _like("ones_like", a, dtype, shape)
-    return on_device("ones_like", shape_ops.full(own, 1, kind, weak), device)
+    return on_device("ones_like", shape_ops.full(own, 1, kind, weak), _place_like(a, own, device))
 
 
 @boundary
@@ -438,7 +448,7 @@ def empty_like(
     (2,)
     """
     own, kind, weak = _like("empty_like", prototype, dtype, shape)
-    return on_device("empty_like", shape_ops.full(own, 0, kind, weak), device)
+    return on_device("empty_like", shape_ops.full(own, 0, kind, weak), _place_like(prototype, own, device))
 
 
 @boundary
@@ -459,7 +469,7 @@ def full_like(
     Array([7., 7.], dtype=float32)
     """
     own, kind, weak = _like("full_like", a, dtype, shape)
-    return on_device("full_like", _filled("full_like", own, fill_value, kind, weak), device)
+    return on_device("full_like", _filled("full_like", own, fill_value, kind, weak), _place_like(a, own, device))
 
 
 def from_list(x: NestedArrayLike) -> Any:
