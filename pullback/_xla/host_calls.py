@@ -51,7 +51,7 @@ def emit_host_call(
         f"backend_config = {{index = {len(callbacks) - 1} : ui64}}"
     )
     spread = ctx.module.spread
-    if spread is not None and len(spread.devices) > 1 and not spread.manual:
+    if spread is not None and len(spread.devices) > 1 and ctx.module.manual is None:
         # one call, on the first device, which gets the whole arrays
         at = f"<@{spread.first_device()}, []>"
         attributes += f", sdy.sharding = #sdy.sharding_per_value<[{', '.join([at] * max(1, len(carried)))}]>"
