@@ -281,19 +281,27 @@ def test_from_the_data_of_this_process():
     both(compute)
 
 
+def part_of_row(index):
+    return X[0][index]
+
+
+def whole_row(index):
+    return X[0]
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
         (
-            lambda: pb.make_array_from_callback((6,), over(pb, "b"), lambda i: X[0][i]),
+            lambda: pb.make_array_from_callback((6,), over(pb, "b"), part_of_row),
             "make_array_from_callback: an array of shape (6,): axis 0 of the shape (6,) cannot be divided",
         ),
         (
-            lambda: pb.make_array_from_callback((8,), over(pb, "b"), lambda i: X[0]),
+            lambda: pb.make_array_from_callback((8,), over(pb, "b"), whole_row),
             "data_callback returned an array of shape (8,) for the index (slice(0, 2, None),), expected (2,)",
         ),
         (
-            lambda: pb.make_array_from_callback((8,), over(pb, "b"), lambda i: X[0][i], dtype="int32"),
+            lambda: pb.make_array_from_callback((8,), over(pb, "b"), part_of_row, dtype="int32"),
             "data_callback returned an array of dtype float32, expected int32",
         ),
         (

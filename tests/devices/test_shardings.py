@@ -90,6 +90,10 @@ def test_a_placement_that_no_spec_expresses():
 X = np.zeros((6, 8), np.float32)
 
 
+def twice(x):
+    return x, x
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "says"),
     [
@@ -150,7 +154,7 @@ X = np.zeros((6, 8), np.float32)
             "jit of sin: in_shardings does not fit the arguments",
         ),
         (
-            lambda: pb.jit(lambda x: (x, x), out_shardings=(over(pb),))(X),
+            lambda: pb.jit(twice, out_shardings=(over(pb),))(X),
             ValueError,
             "out_shardings does not fit the result",
         ),
