@@ -29,6 +29,7 @@ FIGURES = (
     "jit_call",
     "compiled_step",
     "first_compiled_step",
+    "first_tiered_step",
     "chain",
     "rule_overhead",
     "eager_rules",

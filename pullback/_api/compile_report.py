@@ -38,14 +38,27 @@ class CompileReport:
     def __str__(self) -> str:
         if not self.programs:
             return "nothing was traced or compiled"
+        tiered = any(program.interpreted for program in self.programs)
         rows = [["", "trace", "lower", "compile", "first run", "program from", "traced because of"]]
+        if tiered:
+            rows[0].insert(5, "answered by NumPy before")
         for program in self.programs:
             times = [getattr(program, stage) for stage in _STAGES]
             cells = ["" if t is None else f"{t * 1e3:.1f} ms" for t in times]
+            if tiered:
+                cells.append(_first_tier(program))
             rows.append([program.name, *cells, program.origin, program.reason])
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
         lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[-1]]).rstrip() for row in rows]
         return "\n".join([*lines, f"{len(self.programs)} programs, {self.seconds:.3f} s"])
+
+
+def _first_tier(program: Compilation) -> str:
+    """How many calls the NumPy kernels answered, and when the program took over."""
+    if not program.interpreted:
+        return ""
+    calls = f"{program.interpreted} call{'s' * (program.interpreted != 1)}"
+    return calls if program.switched is None else f"{calls}, until {program.switched * 1e3:.1f} ms"
 
 
 @contextmanager
@@ -53,10 +66,11 @@ def compile_report() -> Iterator[CompileReport]:
     """Report every program that is made while the context lasts: what each stage took, and why it was traced.
 
     A row for each trace of a jitted function and for each eager operation that had to be compiled: seconds of tracing,
-    lowering, compiling and of the first run; whether the program was compiled or found, in the process or on disk; and
-    why the function was traced again: which argument differed from the calls before, by path. To have the same written
-    to the log "pullback" of Python's `logging` as it happens: `config.update("log_compiles", True)`, and
-    `"explain_cache_misses"` for the reasons.
+    lowering, compiling and of the first run; of a tiered function how many calls the NumPy kernels answered, and after
+    how many seconds the program took over (`interpreted`, `switched`); whether the program was compiled or found, in
+    the process or on disk; and why the function was traced again: which argument differed from the calls before, by
+    path. To have the same written to the log "pullback" of Python's `logging` as it happens:
+    `config.update("log_compiles", True)`, and `"explain_cache_misses"` for the reasons.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> @pb.jit

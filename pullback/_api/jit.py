@@ -222,7 +222,7 @@ class Compiler:
             traced.tiers = Tiers(self._settings.tiered)
             watch(self._fast_path)
         if not any(isinstance(c, Tracer) for c in closed.consts):
-            self._cache[key] = traced
+            traced = self._cache.setdefault(key, traced)  # the one of a thread that was faster
         return traced, leaves
 
     def _refuse_leaves(self, args: tuple, kwargs: dict, structs: bool = False) -> None:

@@ -19,7 +19,7 @@ from pullback._core.config import config
 from pullback._core.errors import described, function_name
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.typing import AnyValue
-from pullback._higher_order.first_tier import Interpreted, answers_sooner, first_tier, head_start
+from pullback._higher_order.first_tier import Interpreted, answers_sooner, head_start
 from pullback._xla import engine
 from pullback._xla.background import Job, background
 from pullback._xla.executable import Executable, ProgramOfValues
@@ -49,7 +49,7 @@ class Tiers:
         self._wanted = wanted
         self._lock = threading.Lock()
         self._job: Job | None = None
-        self._first: Interpreted | ProgramOfValues | None = None
+        self._first: Interpreted | None = None
 
     def current(self, traced: TracedFunction) -> Executable | ProgramOfValues | Interpreted:
         """What answers a call now: the program, or else the first tier."""
@@ -91,7 +91,7 @@ class Tiers:
                 sooner = self._may_answer() and answers_sooner(jaxpr)
                 if sooner:
                     owned, report = traced.num_written, traced.report
-                    self._first = first_tier(jaxpr, traced.donated, self._job, owned, report)
+                    self._first = Interpreted(jaxpr, traced.donated, self._job, owned, report)
                 background.submit(self._job)
             return self._job
 

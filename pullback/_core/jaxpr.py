@@ -380,7 +380,7 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -> list[An
     env.update(zip(jaxpr.constvars, consts, strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
     tracked = origins_are_tracked()
-    for eqn in jaxpr.eqns:
+    for eqn, last in zip(jaxpr.eqns, jaxpr.derive("last uses", lambda: _last_uses(jaxpr)), strict=True):
         operands = [env[v] if isinstance(v, Var) else literal_value(v) for v in eqn.invars]
         if tracked:
             with AtEquation(eqn):
@@ -391,7 +391,20 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -> list[An
             env.update(zip(eqn.outvars, out, strict=True))
         else:
             env[eqn.outvars[0]] = out
+        for v in last:
+            del env[v]
     return [env[v] if isinstance(v, Var) else literal_value(v) for v in jaxpr.outvars]
+
+
+def _last_uses(jaxpr: Jaxpr) -> list[list[Var]]:
+    """For each equation the variables that nothing reads after it: their memory is used again."""
+    read = {v for v in jaxpr.outvars if type(v) is Var}
+    uses = []
+    for eqn in reversed(jaxpr.eqns):
+        last = [v for v in dict.fromkeys((*eqn.invars, *eqn.outvars)) if type(v) is Var and v not in read]
+        read.update(last)
+        uses.append(last)
+    return uses[::-1]
 
 
 def consts_to_args(jaxpr: Jaxpr) -> Jaxpr:

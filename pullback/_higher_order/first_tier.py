@@ -14,7 +14,7 @@ import numpy as np
 from pullback._core import counters
 from pullback._core.array import ConcreteArray, array_of
 from pullback._core.compilations import Compilation
-from pullback._core.hitypes import types_of_parts
+from pullback._core.hitypes import all_parts, all_values, types_of_parts
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr, gathered
 from pullback._core.primitive import Primitive
 from pullback._core.trace import call_with
@@ -24,7 +24,6 @@ from pullback._higher_order.host.callback import HostFunction
 from pullback._ops import blas
 from pullback._xla.background import Job
 from pullback._xla.evaluate import Evaluator
-from pullback._xla.executable import ProgramOfValues, of_parts
 
 # The time that compiling takes, in equations that the kernels evaluate in it, at a hundredth of a millisecond each.
 # Measured with jaxlib 0.10.2: a program of n equations takes about 20 + n ms, one of a single operation, which is not
@@ -72,32 +71,35 @@ class Interpreted:
     """
 
     def __init__(self, jaxpr: Jaxpr, donated: frozenset[int], job: Job, owned: int, report: Compilation | None):
+        blas.share_processors()
         self.jaxpr = jaxpr
         self.out_avals = tuple(jaxpr.out_avals)
         self.donated = tuple(sorted(donated))
         self.may_fail = bool(gathered(jaxpr, "calls to the host", _calls_to_host))
         self._job = job
-        self._owned = owned
+        self._owned = len(types_of_parts(self.out_avals[len(self.out_avals) - owned :]))
         self._report = report
 
-    def run(self, args: Sequence[ConcreteArray]) -> list[ConcreteArray]:
-        """Run on arrays whose types are those the program is compiled for."""
-        for x in args:
+    def run(self, args: Sequence[Any]) -> list[Any]:
+        """Run on arrays and values whose types are those the program is compiled for."""
+        parts = all_parts(args)
+        for x in parts:
             if x.is_deleted():
                 x.value  # raises, as the program does  # noqa: B018
         outs = self._evaluated(args)
         if outs is None:
             counters.count("compiled_calls")
             return self._job.result.run(args)
-        results = self._as_compiled(args, outs)
+        results = all_values(self.out_avals, self._as_compiled(parts, all_parts(outs)))
         for i in self.donated:
-            args[i].delete()
+            for x in all_parts([args[i]]):
+                x.delete()
         counters.count("interpreted_calls")
         if self._report is not None:
             self._report.interpreted += 1
         return results
 
-    def _evaluated(self, args: Sequence[ConcreteArray]) -> list[ConcreteArray] | None:
+    def _evaluated(self, args: Sequence[Any]) -> list[Any] | None:
         """The results of the kernels; None if the program is there before them."""
         try:
             return call_with(FirstTier(self._job), eval_jaxpr, self.jaxpr, [], *args)
@@ -110,7 +112,9 @@ class Interpreted:
         """The results with the types of the program's, none of them one of the operands or another result."""
         seen = set(map(id, args))
         results = []
-        for i, (aval, out) in enumerate(zip(self.out_avals, outs, strict=True), self._owned - len(outs)):
+        for i, (aval, out) in enumerate(
+            zip(types_of_parts(self.out_avals), outs, strict=True), self._owned - len(outs)
+        ):
             if id(out) in seen or i >= 0:
                 out = array_of(aval, np.array(out.value))
             elif out.aval is not aval:
@@ -122,19 +126,6 @@ class Interpreted:
 
 def _calls_to_host(eqn):
     return [eqn.primitive] if any(isinstance(value, HostFunction) for value in eqn.params.values()) else ()
-
-
-def first_tier(
-    jaxpr: Jaxpr, donated: frozenset[int], job: Job, owned: int, report: Compilation | None
-) -> Interpreted | ProgramOfValues:
-    """The first tier of the program of a jaxpr, whose last `owned` results are written to references."""
-    blas.share_processors()
-    out_avals = jaxpr.out_avals
-    flat, donated = of_parts(jaxpr, donated)
-    if owned:
-        owned = len(types_of_parts(out_avals[-owned:]))
-    first = Interpreted(flat, donated, job, owned, report)
-    return ProgramOfValues(first, out_avals) if flat is not jaxpr else first  # type: ignore[arg-type]
 
 
 def size(jaxpr: Jaxpr) -> int:

@@ -96,7 +96,12 @@ class Background:
                 return
             thread = threading.Thread(target=self._work, name="pullback-compiler", daemon=True)
             self._running[thread] = job  # any of them, until the thread has taken one
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads
+            with self._lock:
+                del self._running[thread]
+            self.finish(job)
 
     def bring_forward(self, job: Job) -> None:
         """Have a job that waits done next."""

@@ -156,12 +156,6 @@ def compile_jaxpr(
 
 def module_of(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[Module, Sequence[int]]:
     """The module of a jaxpr, in which the parts of values of own types are arguments, and its donated arguments."""
-    jaxpr, donated = of_parts(jaxpr, donated)
-    return lower_module(jaxpr, donated), sorted(donated)
-
-
-def of_parts(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[Jaxpr, frozenset[int]]:
-    """The jaxpr in which the parts of values of own types are inputs and results, and its donated inputs."""
     if jaxpr.has_own_types:
         places, n = set(), 0
         for i, v in enumerate((*jaxpr.constvars, *jaxpr.invars)):
@@ -169,7 +163,7 @@ def of_parts(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[Jaxpr
             places |= set(range(n, n + count)) if i in donated else set()
             n += count
         jaxpr, donated = _lower_types(jaxpr), frozenset(places)
-    return jaxpr, donated
+    return lower_module(jaxpr, donated), sorted(donated)
 
 
 def program_of(
