@@ -7,6 +7,7 @@ from typing import Any, overload
 from pullback._core.arguments import aval_of
 from pullback._core.array import ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.public_array import ExtendedArray
 from pullback._core.refs import Ref, RefType
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
@@ -20,8 +21,8 @@ def typeof(x: ArrayLike) -> ShapedArray: ...
 def typeof(x: AnyValue) -> Any: ...
 @boundary
 def typeof(x: Any) -> Any:
-    """The shape, dtype and weak type of an array or a number; traced values have them too; of a Ref, its content; of a
-    value of a type of one's own, that type (see `experimental.hijax`).
+    """The shape, dtype and weak type of an array or a number; traced values have them too; of a Ref, its content; of
+    keys, their shape and dtype; of a value of a type of one's own, that type (see `experimental.hijax`).
 
     TypeError for anything else.
 
@@ -30,7 +31,7 @@ def typeof(x: Any) -> Any:
     >>> print(t, t.shape, t.dtype)
     float32[2,3] (2, 3) float32
     """
-    if isinstance(x, Ref):
+    if isinstance(x, (Ref, ExtendedArray)):
         return x.aval
     try:
         return aval_of(x)

@@ -250,6 +250,14 @@ def kind_of(x: AnyValue) -> str:
 W = TypeVar("W")
 
 
+def _copy_names(wrapper: Any, fun: Callable) -> None:
+    try:
+        functools.update_wrapper(wrapper, fun, updated=())
+    except TypeError:  # an object whose `__name__` is no string, but a bound method of some library, for example
+        names = [name for name in functools.WRAPPER_ASSIGNMENTS if isinstance(getattr(fun, name, None), str)]
+        functools.update_wrapper(wrapper, fun, names, ())
+
+
 def wrapping(fun: Callable) -> Callable[[W], W]:
     """A decorator for a wrapper of `fun`, a user's function: it gets the name, docstring and attributes of `fun`.
 
@@ -258,7 +266,7 @@ def wrapping(fun: Callable) -> Callable[[W], W]:
     """
 
     def dress(wrapper: W) -> W:
-        functools.update_wrapper(wrapper, fun, updated=())  # type: ignore[arg-type]
+        _copy_names(wrapper, fun)
         if not isinstance(fun, type):
             attributes = getattr(fun, "__dict__", {})
             # most functions have none, and every `grad(f)(x)` comes here: the set difference runs in C
@@ -274,7 +282,7 @@ def standing_for(fun: Callable) -> Callable[[Callable], Callable]:
     """A decorator for an internal function around `fun`, a user's: messages name `fun` and its line."""
 
     def rename(wrapper):
-        functools.update_wrapper(wrapper, fun, updated=())
+        _copy_names(wrapper, fun)
         wrapper.__name__ = function_name(fun)  # a callable object has no name to copy
         return wrapper
 

@@ -230,6 +230,16 @@ def install_printer(format_jaxpr: Callable[[Jaxpr], str]) -> None:
     _format = format_jaxpr
 
 
+class Effect:
+    """The base of the classes that say what a function does besides returning results.
+
+    >>> issubclass(ReadEffect, Effect)
+    True
+    """
+
+    __slots__ = ()
+
+
 class RefEffect(NamedTuple):
     """An access to a reference: `input_index` is its place among the constants and inputs, `aval` its type."""
 
@@ -240,11 +250,11 @@ class RefEffect(NamedTuple):
         return f"{type(self).__name__}({self.input_index}: {self.aval.str_short()})"
 
 
-class ReadEffect(RefEffect):
+class ReadEffect(RefEffect, Effect):
     """The function reads a reference."""
 
 
-class WriteEffect(RefEffect):
+class WriteEffect(RefEffect, Effect):
     """The function writes to a reference."""
 
 

@@ -72,7 +72,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.extend.core": (
         (
-            "AbstractToken CallPrimitive DebugInfo DropVar Effect Effects Token TraceTag call_impl no_effects "
+            "AbstractToken CallPrimitive DebugInfo DropVar Effects Token TraceTag call_impl no_effects "
             "unsafe_am_i_under_a_vmap_DO_NOT_USE",
             INTERNAL,
         ),
@@ -122,8 +122,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
         # submodules, which are attributes only after they are imported
         (
-            "compilation_cache custom_partitioning layout mesh_utils pjit profiler "
-            "serialize_executable shard_map sparse",
+            "compilation_cache custom_partitioning mesh_utils pjit profiler serialize_executable shard_map sparse",
             PLANNED,
         ),
         (
@@ -134,10 +133,8 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "pullback.experimental.hijax": (
-        ("AvalMutableQDD AvalQDD control_flow_allowed_effects HiPspec", INTERNAL),
+        ("AvalMutableQDD AvalQDD HiPspec", INTERNAL),
         ("AbstractValue", "use ShapedArray and HiType, the two kinds of types"),
-        ("HiPrimitive", "use HiPrim, which derives the rules that a class does not have"),
-        ("MutableHiType", "use new_ref: a reference may hold a value of a type of one's own"),
         ("AbstractRef", "use typeof(ref)"),
         ("TransformedRef", "use ref.at[...], which is a Ref"),
         ("is_undefined_primal", "use isinstance(x, GradAccum): a transpose rule gets accumulators"),

@@ -22,6 +22,7 @@ class ExtendedArray:
     words: Any
     shape: Any
     dtype: Any
+    aval: Any
     of_words: Callable[[Any], Any]
 
 

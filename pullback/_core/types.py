@@ -75,7 +75,10 @@ class ShapedArray:
     _tangent: ShapedArray | None
     _strong: ShapedArray | None
 
-    def __new__(cls, shape: ShapeLike, dtype: DTypeLike, weak_type: bool = False) -> ShapedArray:
+    def __new__(
+        cls, shape: ShapeLike, dtype: DTypeLike, weak_type: bool = False, *, sharding: AnyValue = None
+    ) -> ShapedArray:
+        # a placement is no part of the type: where arrays are does not change what is computed
         try:
             return _interned[shape, dtype, weak_type]  # type: ignore[index]
         except (KeyError, TypeError):

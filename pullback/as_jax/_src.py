@@ -40,11 +40,17 @@ _TABLE: dict[str, dict[str, str]] = {
         "shaped_abstractify": "pullback.api_util:shaped_abstractify",
     },
     "callback": {},
+    "checkify": {
+        name: f"pullback.experimental.checkify:{name}" for name in "Error JaxRuntimeError checkify user_checks".split()
+    },
     "compiler": {},
     "dtypes": {
         "TypePromotionError": "pullback.dtypes:TypePromotionError",
         "bfloat16": "pullback.dtypes:bfloat16",
         "canonicalize_dtype": "pullback.dtypes:canonicalize_dtype",
+        "DType": "numpy:dtype",
+        "ExtendedDType": "pullback._core.dtypes:ExtendedDType",
+        "extended": "pullback.dtypes:extended",
         "finfo": "pullback.dtypes:finfo",
         "float0": "pullback.dtypes:float0",
         "issubdtype": "pullback.dtypes:issubdtype",
@@ -59,6 +65,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "check_jvp": "pullback.test_util:check_jvp",
         "check_vjp": "pullback.test_util:check_vjp",
     },
+    "state.types": {"AbstractRef": "pullback.ref:AbstractRef"},
     "traceback_util": {
         "_exclude_paths": "pullback._core.errors:excluded_paths",
         "api_boundary": "pullback._core.errors:transparent",
@@ -67,8 +74,11 @@ _TABLE: dict[str, dict[str, str]] = {
     },
     "typing": {"ArrayLike": "pullback.typing:ArrayLike", "DTypeLike": "pullback.typing:DTypeLike"},
     "tree_util": {
-        name: f"pullback.tree_util:{name}"
-        for name in "tree_flatten tree_leaves tree_map tree_structure tree_unflatten PyTreeDef Partial".split()
+        "_registry": "pullback.as_jax._registry:nodes",
+        **{
+            name: f"pullback.tree_util:{name}"
+            for name in "tree_flatten tree_leaves tree_map tree_structure tree_unflatten PyTreeDef Partial".split()
+        },
     },
 }
 

@@ -15,6 +15,7 @@ from pullback._api.derived_rules import (
     vjp_from_jvp,
     vjp_from_lin,
 )
+from pullback._api.older_hijax import HiPrimitive, MutableHiType, control_flow_allowed_effects
 from pullback._api.primitive_class import HiPrim, VJPHiPrimitive
 from pullback._core.errors import boundary
 from pullback._core.hitypes import HiType, MappingSpec, register_hitype
@@ -33,8 +34,10 @@ __all__ = [
     "AxisData",
     "GradAccum",
     "HiPrim",
+    "HiPrimitive",
     "HiType",
     "MappingSpec",
+    "MutableHiType",
     "NullAccum",
     "RefAccum",
     "RematTrace",
@@ -45,6 +48,7 @@ __all__ = [
     "aval_method",
     "aval_property",
     "bdims_at_front",
+    "control_flow_allowed_effects",
     "instantiate_zeros",
     "jvp_from_expand",
     "jvp_from_lin",

@@ -13,6 +13,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import described
 from pullback._core.public_array import ExtendedArray
+from pullback._core.sharding import unspread
 from pullback._core.tree import GetAttrKey
 from pullback._core.types import ShapeDtypeStruct, canonical_dimension
 from pullback._core.typing import AnyValue, DTypeLike, Index
@@ -234,6 +235,16 @@ class KeyAval:
     def ndim(self) -> int:
         """The number of axes."""
         return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of keys."""
+        return math.prod(self.shape)
+
+    @property
+    def sharding(self) -> Any:
+        """The placement that the type prescribes: none, as for other arrays."""
+        return unspread(self.ndim)
 
     def str_short(self) -> str:
         """The type as `key<fry>[3]`."""

@@ -26,7 +26,7 @@ from pullback._api.trace_state import nonempty_axis_env as nonempty_axis_env_DO_
 from pullback._api.trace_state import unsafe_am_i_under_a_jit as unsafe_am_i_under_a_jit_DO_NOT_USE
 from pullback._api.trace_state import unsafe_get_axis_names as unsafe_get_axis_names_DO_NOT_USE
 from pullback._core.check import JaxprTypeError, check_jaxpr
-from pullback._core.jaxpr import ClosedJaxpr, Jaxpr, Literal, Var
+from pullback._core.jaxpr import ClosedJaxpr, Effect, Jaxpr, Literal, Var
 from pullback._core.jaxpr import Equation as JaxprEqn
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.trace import is_linear
@@ -39,6 +39,7 @@ if _typing.TYPE_CHECKING:
 
 __all__ = [
     "ClosedJaxpr",
+    "Effect",
     "Jaxpr",
     "JaxprEqn",
     "JaxprTypeError",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Collection, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -198,7 +198,7 @@ def _aligned(x: Array, term: str, product: str) -> Array:
 
 
 def _pair(
-    x: Array, left: str, y: Array, right: str, out: str, sizes: dict[str, int], exact: bool, params: dict
+    x: Array, left: str, y: Array, right: str, out: str, sizes: dict[str, int], exact: bool, dot: Callable[..., Array]
 ) -> tuple[Array, str]:
     """The contraction of two operands; its axes are in the order of `out` if `exact`, else in that which
     costs least."""
@@ -225,7 +225,7 @@ def _pair(
         multiply = compare.and_p if x.aval.dtype.kind == "b" else mul_p
         z = multiply.bind(_aligned(x, left, product), _aligned(y, right, product))
     else:
-        z = dot_general_p.bind(x, y, dimension_numbers=numbers, **params)
+        z = dot(x, y, dimension_numbers=numbers)
     return (_arrange(z, product, out), out) if exact else (z, product)
 
 
@@ -262,7 +262,7 @@ def _contract(
     out: str,
     sizes: dict[str, int],
     optimize: bool | str | Sequence[Any],
-    params: dict,
+    dot: Callable[..., Array],
 ) -> Array:
     for step in _steps(tuple(terms), out, tuple(x.aval.shape for x in arrays), optimize):
         chosen = [(arrays[i], terms[i]) for i in step]
@@ -274,7 +274,7 @@ def _contract(
             needed = {*out, *"".join(terms), *"".join(term for _, term in others)}
             last = not arrays and not others
             target = out if last else "".join(dict.fromkeys(c for c in left + right if c in needed))
-            x, left = _pair(x, left, y, right, target, sizes, last, params)
+            x, left = _pair(x, left, y, right, target, sizes, last, dot)
         arrays.append(x)
         terms.append(left)
     x, left = _keep(arrays[0], terms[0], set(out), sizes)
@@ -291,6 +291,7 @@ def einsum(
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
     out_sharding: None = None,
+    _dot_general: Callable[..., Array] | None = None,
 ) -> Array:
     """The sum of products that `subscripts` describes: letters name axes, and a letter missing in the result
     is summed.
@@ -299,7 +300,7 @@ def einsum(
     alphabetical order; `...` stands for axes that broadcast; a letter that occurs twice in one operand takes
     its diagonal. Also called as `einsum(x, [0, 1], y, [1, 2], [0, 2])`. The dtype is the promoted one, or
     `preferred_element_type`. `optimize` selects the order of contractions: a strategy of opt_einsum,
-    a path, or False for left to right. ValueError if the subscripts do not fit the operands.
+    a path, or False for left to right. `_dot_general` computes the products in place of `lax.dot_general`. ValueError if the subscripts do not fit the operands.
 
     >>> import pullback.numpy as pnp
     >>> pnp.einsum("ij,j->i", pnp.array([[1., 2.], [3., 4.]]), pnp.array([1., 10.]))
@@ -313,7 +314,7 @@ def einsum(
         subscripts, operands = _from_sublists((subscripts, *operands))  # type: ignore[assignment]
     if not operands:
         raise ValueError("einsum: expected at least one operand after the subscripts")
-    return contracted("einsum", subscripts, operands, 1, optimize, precision, preferred_element_type)
+    return contracted("einsum", subscripts, operands, 1, optimize, precision, preferred_element_type, _dot_general)
 
 
 def contracted(
@@ -324,9 +325,10 @@ def contracted(
     optimize: bool | str | Sequence[Any] = "auto",
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
+    dot_general: Callable[..., Array] | None = None,
 ) -> Array:
     """`einsum` for the function `name`, of which the operands are the arguments from number `first` on."""
-    if len(operands) == 2 and precision is None and preferred_element_type is None:
+    if len(operands) == 2 and precision is None and preferred_element_type is None and dot_general is None:
         x, y = operands
         if isinstance(x, Array) and isinstance(y, Array) and x.dtype == y.dtype and x.weak_type == y.weak_type:
             plan = _product_plan(name, subscripts, x.aval.shape, y.aval.shape)
@@ -345,14 +347,15 @@ def contracted(
     if preferred is not None and is_wider(preferred, dtype) and not _is_one_product(terms, result):
         # sums and plain products are computed in their operands' dtype
         arrays = [convert_element_type(x, preferred) for x in arrays]
-    params = {"precision": canonical_precision(precision), "preferred_element_type": preferred}
+    precision = canonical_precision(precision)
+    dot = partial(dot_general or dot_general_p.bind, precision=precision, preferred_element_type=preferred)
     if len(arrays) == 1:
         z, term = _keep(arrays[0], terms[0], set(result), sizes)
         z = distinct(_arrange(z, term, result), operands[0])
     elif len(arrays) == 2:
-        z, _ = _pair(arrays[0], terms[0], arrays[1], terms[1], result, sizes, True, params)
+        z, _ = _pair(arrays[0], terms[0], arrays[1], terms[1], result, sizes, True, dot)
     else:
-        z = _contract(arrays, list(terms), result, sizes, optimize, params)
+        z = _contract(arrays, list(terms), result, sizes, optimize, dot)
     return convert_element_type(z, dtype if preferred is None else preferred, weak and preferred is None)
 
 
