@@ -10,8 +10,7 @@ from pullback._core.jaxpr import Atom, ClosedJaxpr, Equation, Jaxpr, Literal, Va
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.trace import Trace as Trace
 from pullback._core.trace import Tracer
-from pullback._core.types import ShapedArray
-from pullback._core.types import ShapedArray as AbstractValue
+from pullback._core.types import AbstractValue, ShapedArray
 from pullback._transforms.dce import dce
 
 Value = _typing.Any

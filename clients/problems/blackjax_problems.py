@@ -69,7 +69,7 @@ def tempered_smc():
         num_mcmc_steps=2,
     )
     state = smc.init(jax.random.normal(jax.random.key(2), (20, 2)))
-    state, info = smc.step(jax.random.key(3), state)
+    state, _ = smc.step(jax.random.key(3), state)
     return state.particles, state.weights, state.tempering_param
 
 

@@ -1,4 +1,4 @@
-"""Networks of flax.linen and flax.nnx: initialization, training, state, lifted transformations, recurrence, attention."""
+"""Networks of flax.linen and flax.nnx: training, state, lifted transformations, recurrence, attention."""
 
 import flax.linen as nn
 import jax
@@ -7,9 +7,9 @@ import optax
 from flax import nnx, serialization, traverse_util
 from flax.training import train_state
 
-_X = jnp.linspace(-1.0, 1.0, 4 * 8 * 8 * 3).reshape(4, 8, 8, 3)
+_X = jnp.linspace(-1.0, 1.0, 768, dtype=jnp.float32).reshape(4, 8, 8, 3)
 _LABELS = jnp.array([0, 2, 1, 2])
-_SEQUENCE = jnp.sin(jnp.arange(2 * 5 * 6.0)).reshape(2, 5, 6)
+_SEQUENCE = jnp.sin(jnp.arange(60.0, dtype=jnp.float32)).reshape(2, 5, 6)
 
 
 class _Convolutional(nn.Module):

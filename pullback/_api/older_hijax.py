@@ -1,4 +1,4 @@
-"""JAX's first form of primitives and types of one's own, mutable ones: classes that libraries derive from, refused in use.
+"""JAX's first primitives and mutable types of one's own: classes that libraries derive from, refused in use.
 
 A library that offers such types as an option derives its classes when it is imported. What pullback has in their place
 is `HiPrim`, `HiType` and references.
@@ -47,7 +47,7 @@ class MutableHiType:
 
 
 class AllowedEffects:
-    """The classes of effects that loops and branches may have: all that exist may, so that adding one changes nothing."""
+    """The effects that loops and branches may have: all, so that adding one changes nothing."""
 
     def add_type(self, effect: type[Any]) -> None:
         """Accepted, without effect."""

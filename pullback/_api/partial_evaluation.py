@@ -11,9 +11,10 @@ from typing import Any
 from pullback._core.array import lift
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.primitive import Primitive
+from pullback._core.public_array import ExtendedArray
 from pullback._core.staging import StagedTracer, StagingTrace, stage
 from pullback._core.trace import Trace, call_with
-from pullback._core.types import ShapedArray
+from pullback._core.types import AbstractValue, ExtendedType, ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._transforms.dce import dce
 
@@ -71,6 +72,12 @@ class _Partial(Trace):
         return call_with(self.staging if unknown else self.staging.parent, primitive.bind, *args, **params)
 
 
+def _unknown(trace: StagingTrace, aval: AbstractValue) -> Any:
+    if isinstance(aval, ExtendedType):
+        return aval.of_words(trace.new_input(aval.words))
+    return trace.new_input(aval)
+
+
 def trace_to_jaxpr_nounits(
     fun: Any, pvals: Sequence[PartialVal], instantiate: bool | Sequence[bool] = False
 ) -> tuple[Jaxpr, list[PartialVal], list[Any]]:
@@ -94,14 +101,17 @@ def trace_to_jaxpr_nounits(
     3.0 False 1
     """
     trace = StagingTrace("a function that is evaluated partially")
-    args = [pval.get_known() if pval.is_known() else trace.new_input(pval[0]) for pval in pvals]
+    args = [pval.get_known() if pval.is_known() else _unknown(trace, pval[0]) for pval in pvals]
     try:
-        outs = [lift(x) for x in call_with(_Partial(trace), fun.call_wrapped, *args)]
+        outs = [
+            x if isinstance(x, ExtendedArray) else lift(x) for x in call_with(_Partial(trace), fun.call_wrapped, *args)
+        ]
+        data = [x.words if isinstance(x, ExtendedArray) else x for x in outs]
         wanted = [instantiate] * len(outs) if isinstance(instantiate, bool) else instantiate
         staged = [
-            forced or (type(x) is StagedTracer and x._trace is trace) for x, forced in zip(outs, wanted, strict=True)
+            forced or (type(x) is StagedTracer and x._trace is trace) for x, forced in zip(data, wanted, strict=True)
         ]
-        closed = trace.finish([x for x, kept in zip(outs, staged, strict=True) if kept])
+        closed = trace.finish([x for x, kept in zip(data, staged, strict=True) if kept])
     finally:
         trace.alive = False
     results = [

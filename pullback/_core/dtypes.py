@@ -427,6 +427,7 @@ class ExtendedDType:
     __slots__ = ()
     type: type[extended]
     struct: Any  # the array without data of a shape, whose words are a `ShapeDtypeStruct`
+    aval: Any  # the type of the arrays of a shape
 
 
 def _scalar_class(spec: Any) -> type:

@@ -17,7 +17,31 @@ from pullback._core.sharding import unspread
 from pullback._core.typing import AnyValue, DTypeLike, Shape, ShapeLike
 
 
-class OwnType:
+class AbstractValue:
+    """The base of the types of values: of arrays, keys, references, and those of one's own.
+
+    >>> issubclass(ShapedArray, AbstractValue)
+    True
+    """
+
+    __slots__ = ()
+
+
+class ExtendedType(AbstractValue):
+    """The base of the types of arrays of extended dtypes, such as keys: `words` is the type of their words.
+
+    `of_words(x)` is the array that these words are of.
+    """
+
+    __slots__ = ()
+    words: ShapedArray
+
+    def of_words(self, words: AnyValue) -> Any:
+        """The array with these words."""
+        raise NotImplementedError
+
+
+class OwnType(AbstractValue):
     """The base of the types of values that are no arrays, see `hitypes`, which documents the methods."""
 
     def vspace_zero(self) -> Any:
@@ -56,7 +80,7 @@ def no_array(ty: AnyValue) -> str:
     )
 
 
-class ShapedArray:
+class ShapedArray(AbstractValue):
     """The type of an array: shape, dtype, and whether the dtype is weak (came from a Python scalar).
 
     Equal types are one object. TypeError for a shape not made of integers, ValueError for negative ones.
@@ -84,6 +108,8 @@ class ShapedArray:
         except (KeyError, TypeError):
             pass
         shape = tuple(canonical_dimension(d) for d in shape)  # type: ignore[union-attr]
+        if isinstance(dtype, dtypes.ExtendedDType):
+            return dtype.aval(shape)
         dtype = dtypes.canonicalize_dtype(dtype) if not isinstance(dtype, np.dtype) else dtype
         return make_aval(shape, dtype, bool(weak_type))
 

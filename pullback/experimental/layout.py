@@ -92,7 +92,7 @@ def _constrained(x: Any, layout: Layout) -> Any:
         )
     if layout.major_to_minor != tuple(range(axes)):
         raise ValueError(
-            f"with_layout_constraint: the order {layout.major_to_minor} is refused: arrays are kept in row-major order, "
+            f"with_layout_constraint: the order {layout.major_to_minor} is refused: arrays are in row-major order, "
             f"{tuple(range(axes))}. Transpose the array where the program needs another one"
         )
     return x

@@ -20,6 +20,7 @@ from pullback._ops.sort import searchsorted, sort_key_val, top_k
 from pullback.random.continuous import standard_gumbel
 from pullback.random.generators import random_bits
 from pullback.random.keys import KeyLike, words_of
+from pullback.random.placing import Placement, placed
 from pullback.random.samplers import number, randint, split_words, unit_uniform
 
 __all__ = ["categorical", "choice", "permutation"]
@@ -57,7 +58,9 @@ def _shuffled(words: Array, x: Array, axis: int) -> Array:
 
 
 @boundary
-def permutation(key: KeyLike, x: ArrayLike, axis: int = 0, independent: bool = False) -> Array:
+def permutation(
+    key: KeyLike, x: ArrayLike, axis: int = 0, independent: bool = False, *, out_sharding: Placement = None
+) -> Array:
     """The integers below `x`, or the elements of an array along an axis, in random order.
 
     Args:
@@ -77,11 +80,11 @@ def permutation(key: KeyLike, x: ArrayLike, axis: int = 0, independent: bool = F
     x = number("permutation", "x", x)
     if not x.ndim:
         n = _count("permutation", "x", x)
-        return _shuffled(words, pnp.arange(n), _axis("permutation", axis, 1))
+        return placed(_shuffled(words, pnp.arange(n), _axis("permutation", axis, 1)), out_sharding)
     axis = _axis("permutation", axis, x.ndim)
     if independent or x.ndim == 1:
-        return _shuffled(words, x, axis)
-    return pnp.take(x, _shuffled(words, pnp.arange(x.shape[axis]), 0), axis)
+        return placed(_shuffled(words, x, axis), out_sharding)
+    return placed(pnp.take(x, _shuffled(words, pnp.arange(x.shape[axis]), 0), axis), out_sharding)
 
 
 # --- choice ---
@@ -160,6 +163,8 @@ def categorical(
     shape: ShapeLike | None = None,
     replace: bool = True,
     mode: str | None = None,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """Indices along an axis, with probabilities softmax(logits).
 
@@ -199,11 +204,11 @@ def categorical(
     if replace:
         drawn = (*front, *back[:axis], n, *back[axis:])
         noise = standard_gumbel("categorical", words, drawn, logits.dtype, mode)
-        return pnp.argmax(noise + expand_dims(logits, range(len(front))), axis=axis + len(front))
+        return placed(pnp.argmax(noise + expand_dims(logits, range(len(front))), axis=axis + len(front)), out_sharding)
     draws = math.prod(front)
     if draws > n:
         raise ValueError(f"categorical: cannot draw {draws} of {n} categories without replacement")
     scores = logits + standard_gumbel("categorical", words, logits.shape, logits.dtype, mode)
     positions = top_k(move_axis(scores, axis, logits.ndim - 1), draws)[1]
     last = positions.ndim - 1
-    return reshape(transpose(positions, (last, *range(last))), (*front, *batch))
+    return placed(reshape(transpose(positions, (last, *range(last))), (*front, *batch)), out_sharding)

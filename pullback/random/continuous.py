@@ -21,6 +21,7 @@ from pullback._ops.trig import abs as absolute
 from pullback._ops.trig import sign, tan
 from pullback.numpy._indexing.indexing import iterate
 from pullback.random.keys import KeyLike, words_of
+from pullback.random.placing import Placement, placed
 from pullback.random.samplers import (
     float_dtype,
     normal_samples,
@@ -64,7 +65,9 @@ def standard_exponential(words: Array, shape: tuple[int, ...], dtype: np.dtype) 
 
 
 @boundary
-def exponential(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
+def exponential(
+    key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, *, out_sharding: Placement = None
+) -> Array:
     """Exponential numbers of mean 1: density exp(-x) for x >= 0.
 
     Args:
@@ -79,7 +82,9 @@ def exponential(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike 
     Array(1., dtype=float32)
     """
     words = words_of("exponential", key)
-    return standard_exponential(words, shape_of("exponential", shape), float_dtype("exponential", dtype))
+    return placed(
+        standard_exponential(words, shape_of("exponential", shape), float_dtype("exponential", dtype)), out_sharding
+    )
 
 
 def standard_gumbel(function: str, words: Array, shape: tuple[int, ...], dtype: np.dtype, mode: str | None) -> Array:
@@ -96,7 +101,12 @@ def standard_gumbel(function: str, words: Array, shape: tuple[int, ...], dtype: 
 
 @boundary
 def gumbel(
-    key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, mode: str | None = None
+    key: KeyLike,
+    shape: int | Sequence[int] = (),
+    dtype: DTypeLike | None = None,
+    mode: str | None = None,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """Gumbel numbers: distribution function exp(-exp(-x)).
 
@@ -113,11 +123,15 @@ def gumbel(
     Array(0.6, dtype=float32)
     """
     words = words_of("gumbel", key)
-    return standard_gumbel("gumbel", words, shape_of("gumbel", shape), float_dtype("gumbel", dtype), mode)
+    return placed(
+        standard_gumbel("gumbel", words, shape_of("gumbel", shape), float_dtype("gumbel", dtype), mode), out_sharding
+    )
 
 
 @boundary
-def laplace(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
+def laplace(
+    key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, *, out_sharding: Placement = None
+) -> Array:
     """Laplace numbers: density exp(-|x|) / 2.
 
     Args:
@@ -134,11 +148,13 @@ def laplace(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | No
     words = words_of("laplace", key)
     dtype = float_dtype("laplace", dtype)
     u = _above(words, shape_of("laplace", shape), -1.0 + float(dtypes.finfo(dtype).epsneg), dtype)
-    return sign(u) * log1p(neg(absolute(u)))
+    return placed(sign(u) * log1p(neg(absolute(u))), out_sharding)
 
 
 @boundary
-def logistic(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
+def logistic(
+    key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, *, out_sharding: Placement = None
+) -> Array:
     """Logistic numbers: distribution function 1 / (1 + exp(-x)).
 
     Args:
@@ -155,11 +171,13 @@ def logistic(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | N
     words = words_of("logistic", key)
     dtype = float_dtype("logistic", dtype)
     u = _above(words, shape_of("logistic", shape), dtypes.finfo(dtype).tiny, dtype)
-    return log(u) - log1p(neg(u))
+    return placed(log(u) - log1p(neg(u)), out_sharding)
 
 
 @boundary
-def cauchy(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
+def cauchy(
+    key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, *, out_sharding: Placement = None
+) -> Array:
     """Cauchy numbers: density 1 / (pi (1 + x**2)).
 
     Args:
@@ -176,7 +194,7 @@ def cauchy(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | Non
     words = words_of("cauchy", key)
     dtype = float_dtype("cauchy", dtype)
     u = _above(words, shape_of("cauchy", shape), dtypes.finfo(dtype).eps, dtype)
-    return tan(np.pi * (u - 0.5))
+    return placed(tan(np.pi * (u - 0.5)), out_sharding)
 
 
 def standard_maxwell(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -186,7 +204,9 @@ def standard_maxwell(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> A
 
 
 @boundary
-def maxwell(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
+def maxwell(
+    key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, *, out_sharding: Placement = None
+) -> Array:
     """Maxwell numbers: density sqrt(2 / pi) x**2 exp(-x**2 / 2) for x >= 0.
 
     Args:
@@ -201,7 +221,7 @@ def maxwell(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | No
     Array(1.6, dtype=float32)
     """
     words = words_of("maxwell", key)
-    return standard_maxwell(words, shape_of("maxwell", shape), float_dtype("maxwell", dtype))
+    return placed(standard_maxwell(words, shape_of("maxwell", shape), float_dtype("maxwell", dtype)), out_sharding)
 
 
 # --- with parameters, by which the results are differentiable ---
@@ -232,7 +252,12 @@ def double_sided_maxwell(
 
 @boundary
 def lognormal(
-    key: KeyLike, sigma: ArrayLike = 1.0, shape: ShapeLike | None = None, dtype: DTypeLike | None = None
+    key: KeyLike,
+    sigma: ArrayLike = 1.0,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """exp(sigma x) of normal numbers x.
 
@@ -250,11 +275,21 @@ def lognormal(
     """
     dtype = dtypes.requested_dtype(dtype, float)
     sigma = parameter("lognormal", "sigma", sigma, dtype)
-    return exp(normal_samples("lognormal", key, sample_shape("lognormal", shape, sigma=sigma), dtype) * sigma)
+    return placed(
+        exp(normal_samples("lognormal", key, sample_shape("lognormal", shape, sigma=sigma), dtype) * sigma),
+        out_sharding,
+    )
 
 
 @boundary
-def pareto(key: KeyLike, b: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def pareto(
+    key: KeyLike,
+    b: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """Pareto numbers: density b / x**(b + 1) for x >= 1.
 
     Args:
@@ -272,11 +307,18 @@ def pareto(key: KeyLike, b: ArrayLike, shape: ShapeLike | None = None, dtype: DT
     words = words_of("pareto", key)
     dtype = float_dtype("pareto", dtype)
     b = parameter("pareto", "b", b, dtype)
-    return exp(standard_exponential(words, sample_shape("pareto", shape, b=b), dtype) / b)
+    return placed(exp(standard_exponential(words, sample_shape("pareto", shape, b=b), dtype) / b), out_sharding)
 
 
 @boundary
-def rayleigh(key: KeyLike, scale: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def rayleigh(
+    key: KeyLike,
+    scale: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """Rayleigh numbers: density x exp(-x**2 / (2 scale**2)) / scale**2 for x >= 0.
 
     Args:
@@ -294,7 +336,9 @@ def rayleigh(key: KeyLike, scale: ArrayLike, shape: ShapeLike | None = None, dty
     words = words_of("rayleigh", key)
     dtype = float_dtype("rayleigh", dtype)
     scale = parameter("rayleigh", "scale", scale, dtype)
-    return scale * sqrt(log(unit_uniform(words, sample_shape("rayleigh", shape, scale=scale), dtype)) * -2)
+    return placed(
+        scale * sqrt(log(unit_uniform(words, sample_shape("rayleigh", shape, scale=scale), dtype)) * -2), out_sharding
+    )
 
 
 @boundary
@@ -336,6 +380,8 @@ def triangular(
     right: ArrayLike,
     shape: ShapeLike | None = None,
     dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """Triangular numbers: the density rises linearly from `left` to `mode` and falls to `right`.
 
@@ -360,11 +406,18 @@ def triangular(
     u = unit_uniform(words, shape, dtype)
     rising = left + sqrt(u * (right - left) * (mode - left))
     falling = right - sqrt((1 - u) * (right - left) * (right - mode))
-    return select(lt(u, (mode - left) / (right - left)), rising, falling)
+    return placed(select(lt(u, (mode - left) / (right - left)), rising, falling), out_sharding)
 
 
 @boundary
-def wald(key: KeyLike, mean: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def wald(
+    key: KeyLike,
+    mean: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """Wald (inverse Gaussian) numbers of scale 1, by the method of Michael, Schucany and Haas (1976).
 
     Args:
@@ -389,4 +442,4 @@ def wald(key: KeyLike, mean: ArrayLike, shape: ShapeLike | None = None, dtype: D
     choice = unit_uniform(for_choice, shape, dtype)
     squared = mean * mean
     x = mean + squared * y / 2 - mean / 2 * sqrt(4 * mean * y + squared * (y * y))
-    return select(choice <= mean / (mean + x), x, squared / x)
+    return placed(select(choice <= mean / (mean + x), x, squared / x), out_sharding)

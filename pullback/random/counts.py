@@ -24,6 +24,7 @@ from pullback._ops.special import clamp
 from pullback._ops.trig import abs as absolute
 from pullback.random.generators import split_keys
 from pullback.random.keys import KeyLike, words_of
+from pullback.random.placing import Placement, placed
 from pullback.random.samplers import (
     float_dtype,
     integer_dtype,
@@ -52,7 +53,14 @@ def _probability(function: str, p: ArrayLike) -> Array:
 
 
 @boundary
-def geometric(key: KeyLike, p: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def geometric(
+    key: KeyLike,
+    p: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """The number of trials until the first success, each trial with success probability `p`.
 
     Args:
@@ -72,7 +80,7 @@ def geometric(key: KeyLike, p: ArrayLike, shape: ShapeLike | None = None, dtype:
     p = _probability("geometric", p)
     u = unit_uniform(words, sample_shape("geometric", shape, p=p), p.dtype)
     u = select(u == 0, full(u.shape, 1, u.dtype), u)
-    return convert_element_type(floor(log(u) / log1p(-p)) + 1, dtype)
+    return placed(convert_element_type(floor(log(u) / log1p(-p)) + 1, dtype), out_sharding)
 
 
 # --- poisson ---
@@ -122,7 +130,14 @@ def _poisson_by_rejection(words: Array, lam: Array, dtype: np.dtype) -> Array:
 
 
 @boundary
-def poisson(key: KeyLike, lam: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def poisson(
+    key: KeyLike,
+    lam: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """Poisson counts: k with probability lam**k exp(-lam) / k!.
 
     Args:
@@ -147,7 +162,7 @@ def poisson(key: KeyLike, lam: ArrayLike, shape: ShapeLike | None = None, dtype:
     small = (lam != lam) | (lam < 10)
     few = _poisson_by_products(words, select(small, lam, full(shape, 0, lam.dtype)), dtype)
     many = _poisson_by_rejection(words, select(small, full(shape, 1e5, lam.dtype), lam), dtype)
-    return select(lam == 0, full(shape, 0, dtype), select(small, few, many))
+    return placed(select(lam == 0, full(shape, 0, dtype), select(small, few, many)), out_sharding)
 
 
 # --- binomial ---

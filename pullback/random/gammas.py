@@ -23,6 +23,7 @@ from pullback.random.continuous import standard_exponential
 from pullback.random.gamma_sampler import random_gamma
 from pullback.random.generators import split_keys
 from pullback.random.keys import KeyLike, words_of
+from pullback.random.placing import Placement, placed
 from pullback.random.samplers import (
     float_dtype,
     parameter,
@@ -40,7 +41,14 @@ def _samples(words: Array, a: Array, shape: tuple[int, ...], log_space: bool) ->
 
 
 @boundary
-def gamma(key: KeyLike, a: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def gamma(
+    key: KeyLike,
+    a: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """Gamma numbers: density x**(a - 1) exp(-x) / gamma(a) for x > 0.
 
     Args:
@@ -59,11 +67,18 @@ def gamma(key: KeyLike, a: ArrayLike, shape: ShapeLike | None = None, dtype: DTy
     """
     words = words_of("gamma", key)
     a = parameter("gamma", "a", a, float_dtype("gamma", dtype))
-    return _samples(words, a, sample_shape("gamma", shape, a=a), log_space=False)
+    return placed(_samples(words, a, sample_shape("gamma", shape, a=a), log_space=False), out_sharding)
 
 
 @boundary
-def loggamma(key: KeyLike, a: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def loggamma(
+    key: KeyLike,
+    a: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """The logarithms of gamma numbers, which do not underflow for small parameters `a`.
 
     Args:
@@ -81,12 +96,18 @@ def loggamma(key: KeyLike, a: ArrayLike, shape: ShapeLike | None = None, dtype: 
     """
     words = words_of("loggamma", key)
     a = parameter("loggamma", "a", a, float_dtype("loggamma", dtype))
-    return _samples(words, a, sample_shape("loggamma", shape, a=a), log_space=True)
+    return placed(_samples(words, a, sample_shape("loggamma", shape, a=a), log_space=True), out_sharding)
 
 
 @boundary
 def beta(
-    key: KeyLike, a: ArrayLike, b: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None
+    key: KeyLike,
+    a: ArrayLike,
+    b: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """Beta numbers: density proportional to x**(a - 1) (1 - x)**(b - 1) on (0, 1).
 
@@ -109,11 +130,18 @@ def beta(
     x, y = (_samples(w, p, shape, log_space=True) for w, p in zip(split_words(words), (a, b), strict=True))
     largest = maximum(x, y)
     x, y = exp(x - largest), exp(y - largest)
-    return x / (x + y)
+    return placed(x / (x + y), out_sharding)
 
 
 @boundary
-def dirichlet(key: KeyLike, alpha: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def dirichlet(
+    key: KeyLike,
+    alpha: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """Dirichlet vectors: positive entries that add up to 1.
 
     Args:
@@ -137,9 +165,9 @@ def dirichlet(key: KeyLike, alpha: ArrayLike, shape: ShapeLike | None = None, dt
     full = sample_shape("dirichlet", (*lead, alpha.shape[-1]), alpha=alpha)
     x = _samples(words, alpha, full, log_space=True)
     if not x.size:
-        return x
+        return placed(x, out_sharding)
     x = exp(x - stop_gradient(pnp.expand_dims(reduce_max(x, (x.ndim - 1,)), -1)))
-    return x / pnp.sum(x, axis=-1, keepdims=True)
+    return placed(x / pnp.sum(x, axis=-1, keepdims=True), out_sharding)
 
 
 def _chisquare(words: Array, df: Array, shape: tuple[int, ...]) -> Array:
@@ -147,7 +175,14 @@ def _chisquare(words: Array, df: Array, shape: tuple[int, ...]) -> Array:
 
 
 @boundary
-def chisquare(key: KeyLike, df: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def chisquare(
+    key: KeyLike,
+    df: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """Chi-square numbers: sums of `df` squared normal numbers.
 
     Args:
@@ -164,11 +199,18 @@ def chisquare(key: KeyLike, df: ArrayLike, shape: ShapeLike | None = None, dtype
     """
     words = words_of("chisquare", key)
     df = parameter("chisquare", "df", df, float_dtype("chisquare", dtype))
-    return _chisquare(words, df, sample_shape("chisquare", shape, df=df))
+    return placed(_chisquare(words, df, sample_shape("chisquare", shape, df=df)), out_sharding)
 
 
 @boundary
-def t(key: KeyLike, df: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def t(
+    key: KeyLike,
+    df: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """Student's t: a normal number over the root of a chi-square number of `df` degrees, divided by `df`.
 
     Args:
@@ -189,12 +231,21 @@ def t(key: KeyLike, df: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeL
     shape = sample_shape("t", shape, df=df)
     for_normal, for_gamma = split_words(words)
     half = df / 2
-    return standard_normal(for_normal, shape, dtype) * sqrt(half / _samples(for_gamma, half, shape, log_space=False))
+    return placed(
+        standard_normal(for_normal, shape, dtype) * sqrt(half / _samples(for_gamma, half, shape, log_space=False)),
+        out_sharding,
+    )
 
 
 @boundary
 def f(
-    key: KeyLike, dfnum: ArrayLike, dfden: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None
+    key: KeyLike,
+    dfnum: ArrayLike,
+    dfden: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """F numbers: the ratio of two chi-square numbers, each over its degrees of freedom.
 
@@ -215,7 +266,7 @@ def f(
     dfnum, dfden = parameter("f", "dfnum", dfnum, dtype), parameter("f", "dfden", dfden, dtype)
     shape = sample_shape("f", shape, dfnum=dfnum, dfden=dfden)
     below, above = split_words(words)
-    return (_chisquare(above, dfnum, shape) / dfnum) / (_chisquare(below, dfden, shape) / dfden)
+    return placed((_chisquare(above, dfnum, shape) / dfnum) / (_chisquare(below, dfden, shape) / dfden), out_sharding)
 
 
 def _generalized_normal(name: str, words: Array, p: ArrayLike, shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -229,7 +280,12 @@ def _generalized_normal(name: str, words: Array, p: ArrayLike, shape: tuple[int,
 
 @boundary
 def generalized_normal(
-    key: KeyLike, p: ArrayLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None
+    key: KeyLike,
+    p: ArrayLike,
+    shape: int | Sequence[int] = (),
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """Generalized normal numbers: density proportional to exp(-|x|**p).
 
@@ -247,11 +303,21 @@ def generalized_normal(
     """
     words = words_of("generalized_normal", key)
     dtype = float_dtype("generalized_normal", dtype)
-    return _generalized_normal("generalized_normal", words, p, shape_of("generalized_normal", shape), dtype)
+    return placed(
+        _generalized_normal("generalized_normal", words, p, shape_of("generalized_normal", shape), dtype), out_sharding
+    )
 
 
 @boundary
-def ball(key: KeyLike, d: int, p: float = 2, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
+def ball(
+    key: KeyLike,
+    d: int,
+    p: float = 2,
+    shape: int | Sequence[int] = (),
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """Points uniformly distributed in the unit ball of the p-norm in `d` dimensions, by the method of Barthe, Guedon,
     Mendelson and Naor (2005).
 
@@ -275,4 +341,4 @@ def ball(key: KeyLike, d: int, p: float = 2, shape: int | Sequence[int] = (), dt
     x = _generalized_normal("ball", for_direction, p, (*shape, *shape_of("ball", (d,))), dtype)
     power = parameter("ball", "p", p, dtype)
     total = pnp.sum(pow(absolute(x), power), axis=-1) + standard_exponential(for_radius, shape, dtype)
-    return x / pnp.expand_dims(pow(total, 1 / power), -1)
+    return placed(x / pnp.expand_dims(pow(total, 1 / power), -1), out_sharding)

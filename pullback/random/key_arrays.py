@@ -15,7 +15,7 @@ from pullback._core.errors import described
 from pullback._core.public_array import ExtendedArray
 from pullback._core.sharding import unspread
 from pullback._core.tree import GetAttrKey
-from pullback._core.types import ShapeDtypeStruct, canonical_dimension
+from pullback._core.types import ExtendedType, ShapedArray, ShapeDtypeStruct, canonical_dimension
 from pullback._core.typing import AnyValue, DTypeLike, Index
 from pullback._core.users_trees import begin_extended_arrays, extended_arrays_exist, register_extended_array
 from pullback._ops.compare import bitwise_not, eq
@@ -42,6 +42,10 @@ class KeyType(dtypes.ExtendedDType):
     def struct(self, shape: tuple[int, ...]) -> Any:
         """Keys of that shape without data, for functions that are traced."""
         return typed(ShapeDtypeStruct((*shape, self.generator.words), np.uint32), self)  # type: ignore[arg-type]
+
+    def aval(self, shape: tuple[int, ...]) -> KeyAval:
+        """The type of the arrays of keys of that shape."""
+        return KeyAval(shape, self)
 
     def __repr__(self) -> str:
         return self.name
@@ -221,15 +225,20 @@ class PRNGKeyArray(ExtendedArray):
         return f"Array({self.shape}, dtype={self.dtype}) overlaying:\n{self._words}"
 
 
-class KeyAval:
+class KeyAval(ExtendedType):
     """The type of an array of keys, for what asks for `x.aval`: its shape and dtype."""
 
-    __slots__ = ("shape", "dtype")
+    __slots__ = ("shape", "dtype", "words")
     weak_type: bool = False
 
     def __init__(self, shape: tuple[int, ...], dtype: KeyType):
         self.shape: tuple[int, ...] = shape
         self.dtype: KeyType = dtype
+        self.words = ShapedArray((*shape, dtype.generator.words), np.uint32)
+
+    def of_words(self, words: AnyValue) -> PRNGKeyArray:
+        """The keys with these words, known or traced."""
+        return typed(words, self.dtype)
 
     @property
     def ndim(self) -> int:

@@ -34,6 +34,7 @@ from pullback.numpy._indexing.indexing import iterate
 from pullback.random.generators import random_bits, split_keys
 from pullback.random.keys import KeyLike, PRNGKeyArray, words_of
 from pullback.random.normal_tail import far_out, tail_normal
+from pullback.random.placing import Placement, placed
 
 __all__ = ["bernoulli", "bits", "normal", "rademacher", "randint", "truncated_normal", "uniform"]
 
@@ -105,7 +106,9 @@ def split_words(words: Array, n: int = 2) -> list[Array]:
 
 
 @boundary
-def bits(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
+def bits(
+    key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, *, out_sharding: Placement = None
+) -> Array:
     """Random bits, as unsigned integers.
 
     Args:
@@ -127,7 +130,7 @@ def bits(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None 
     dtype = dtypes.requested_dtype(dtype, np.uint64)
     if dtype.kind != "u":
         raise ValueError(f"bits: dtype must be an unsigned integer dtype, got {dtype.name}")
-    return random_bits(words, dtype.itemsize * 8, shape_of("bits", shape))
+    return placed(random_bits(words, dtype.itemsize * 8, shape_of("bits", shape)), out_sharding)
 
 
 # --- uniform ---
@@ -169,6 +172,8 @@ def uniform(
     dtype: DTypeLike | None = None,
     minval: ArrayLike = 0.0,
     maxval: ArrayLike = 1.0,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """Floats that are uniform in [minval, maxval).
 
@@ -188,9 +193,11 @@ def uniform(
     words = words_of("uniform", key)
     dtype = float_dtype("uniform", dtype)
     if type(minval) in (int, float) and type(maxval) in (int, float) and minval == 0 and maxval == 1:
-        return unit_uniform(words, shape_of("uniform", shape), dtype)
+        return placed(unit_uniform(words, shape_of("uniform", shape), dtype), out_sharding)
     low, high = parameter("uniform", "minval", minval, dtype), parameter("uniform", "maxval", maxval, dtype)
-    return uniform_between(words, sample_shape("uniform", shape, minval=low, maxval=high), low, high)
+    return placed(
+        uniform_between(words, sample_shape("uniform", shape, minval=low, maxval=high), low, high), out_sharding
+    )
 
 
 # --- randint ---
@@ -247,7 +254,13 @@ def _constant_range(minval: int, maxval: int, dtype: np.dtype, x64: bool) -> tup
 
 @boundary
 def randint(
-    key: KeyLike, shape: int | Sequence[int], minval: ArrayLike, maxval: ArrayLike, dtype: DTypeLike | None = None
+    key: KeyLike,
+    shape: int | Sequence[int],
+    minval: ArrayLike,
+    maxval: ArrayLike,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """Integers that are uniform in [minval, maxval).
 
@@ -277,7 +290,7 @@ def randint(
         low, span, multiplier = known(lambda low, high: _sampled_range(low, high, dtype), low, high)
     first, second = (random_bits(w, low.dtype.itemsize * 8, shape) for w in split_words(words))
     offset = rem(add(mul(rem(first, span), multiplier), rem(second, span)), span)
-    return convert_element_type(add(low, convert_element_type(offset, low.dtype)), dtype)
+    return placed(convert_element_type(add(low, convert_element_type(offset, low.dtype)), dtype), out_sharding)
 
 
 # --- normal ---
@@ -298,7 +311,9 @@ def standard_normal(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Ar
 
 
 @boundary
-def normal(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
+def normal(
+    key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, *, out_sharding: Placement = None
+) -> Array:
     """Normal numbers of mean 0 and variance 1, by the inverse of the distribution function.
 
     Args:
@@ -313,7 +328,7 @@ def normal(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | Non
     >>> random.normal(random.key(0), (3,)).round(3)
     Array([ 1.623,  2.025, -0.434], dtype=float32)
     """
-    return normal_samples("normal", key, shape_of("normal", shape), dtype)
+    return placed(normal_samples("normal", key, shape_of("normal", shape), dtype), out_sharding)
 
 
 def normal_samples(function: str, key: KeyLike, shape: tuple[int, ...], dtype: DTypeLike | None) -> Array:
@@ -329,7 +344,13 @@ def normal_samples(function: str, key: KeyLike, shape: tuple[int, ...], dtype: D
 
 @boundary
 def truncated_normal(
-    key: KeyLike, lower: ArrayLike, upper: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None
+    key: KeyLike,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """Normal numbers of mean 0 and variance 1, conditioned to be in (lower, upper), accurate in far tails too.
 
@@ -381,14 +402,21 @@ def truncated_normal(
         known(lambda x, to=to: nextafter(stop_gradient(x), scalar(x, to)), x)
         for x, to in ((low, np.inf), (high, -np.inf))
     )
-    return minimum(maximum(x, inner_low), inner_high)
+    return placed(minimum(maximum(x, inner_low), inner_high), out_sharding)
 
 
 # --- Bernoulli ---
 
 
 @boundary
-def bernoulli(key: KeyLike, p: ArrayLike = 0.5, shape: ShapeLike | None = None, mode: str = "low") -> Array:
+def bernoulli(
+    key: KeyLike,
+    p: ArrayLike = 0.5,
+    shape: ShapeLike | None = None,
+    mode: str = "low",
+    *,
+    out_sharding: Placement = None,
+) -> Array:
     """True with probability `p`.
 
     Args:
@@ -412,9 +440,9 @@ def bernoulli(key: KeyLike, p: ArrayLike = 0.5, shape: ShapeLike | None = None, 
         raise TypeError(f"bernoulli: p must be of a floating-point dtype, got {p.aval.str_short()}. Write 1. for 1.")
     shape = sample_shape("bernoulli", shape, p=p)
     if mode == "low":
-        return lt(unit_uniform(words, shape, p.dtype), p)
+        return placed(lt(unit_uniform(words, shape, p.dtype), p), out_sharding)
     coarse, fine = iterate(unit_uniform(words, (2, *shape), p.dtype))
-    return lt(mul(fine, scalar(fine, 2.0 ** -dtypes.finfo(p.dtype).nmant)), sub(p, coarse))
+    return placed(lt(mul(fine, scalar(fine, 2.0 ** -dtypes.finfo(p.dtype).nmant)), sub(p, coarse)), out_sharding)
 
 
 def sign_samples(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -425,7 +453,9 @@ def sign_samples(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array
 
 
 @boundary
-def rademacher(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
+def rademacher(
+    key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, *, out_sharding: Placement = None
+) -> Array:
     """1 or -1, each with probability one half.
 
     Args:
@@ -443,4 +473,4 @@ def rademacher(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike |
     dtype = dtypes.requested_dtype(dtype, int)
     if dtype.kind in "bu":
         raise ValueError(f"rademacher: dtype must be one that holds -1, got {dtype.name}")
-    return sign_samples(words, shape_of("rademacher", shape), dtype)
+    return placed(sign_samples(words, shape_of("rademacher", shape), dtype), out_sharding)

@@ -19,6 +19,7 @@ from pullback._ops.shape import shape_of
 from pullback._ops.svd import svd
 from pullback.numpy._elementwise.promotion import integer
 from pullback.random.keys import KeyLike, words_of
+from pullback.random.placing import Placement, placed
 from pullback.random.samplers import float_dtype, normal, parameter, standard_normal
 
 __all__ = ["multivariate_normal", "orthogonal"]
@@ -34,6 +35,8 @@ def multivariate_normal(
     shape: ShapeLike | None = None,
     dtype: DTypeLike | None = None,
     method: str = "cholesky",
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """Normal random vectors: `mean + factor @ z` with `factor @ factor.T == cov` and z of independent normal numbers.
 
@@ -79,7 +82,7 @@ def multivariate_normal(
             f"shape {mean.shape} and cov of shape {cov.shape}"
         )
     z = standard_normal(words, (*batch, mean.shape[-1]), dtype)
-    return (mean + pnp.matvec(_FACTORS[method](cov), z)).astype(dtype)
+    return placed((mean + pnp.matvec(_FACTORS[method](cov), z)).astype(dtype), out_sharding)
 
 
 def _by_eigenvectors(cov: Array) -> Array:
@@ -101,7 +104,13 @@ _FACTORS: dict[str, Callable[[Array], Array]] = {
 
 @boundary
 def orthogonal(
-    key: KeyLike, n: int, shape: ShapeLike = (), dtype: DTypeLike | None = None, m: int | None = None
+    key: KeyLike,
+    n: int,
+    shape: ShapeLike = (),
+    dtype: DTypeLike | None = None,
+    m: int | None = None,
+    *,
+    out_sharding: Placement = None,
 ) -> Array:
     """Random orthogonal matrices, uniform in the group (the Haar measure); unitary ones of a complex dtype.
 
@@ -134,4 +143,4 @@ def orthogonal(
     q, r = qr(normal(key, (*shape_of("orthogonal", shape), max(n, m), min(n, m)), dtype), full_matrices=False)
     # a positive diagonal of r makes the factor unique, and uniform
     x = q * pnp.sign(pnp.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
-    return pnp.matrix_transpose(x) if n < m else x
+    return placed(pnp.matrix_transpose(x) if n < m else x, out_sharding)

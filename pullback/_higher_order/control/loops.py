@@ -48,6 +48,7 @@ def scan(
     length: int | None = None,
     reverse: bool = False,
     unroll: int | bool = 1,
+    _split_transpose: bool = False,
 ) -> tuple[R, Aux]:
     """A loop over the leading axis of `xs` that carries a value and stacks results.
 
@@ -58,6 +59,7 @@ def scan(
       length: the number of steps, an int; needed only where `xs` has no leaves.
       reverse: run from the last entry to the first; results keep the place of their inputs.
       unroll: the number of steps that the compiled loop runs at a time; True or 0 for all, False for one.
+      _split_transpose: accepted for programs that ask JAX to split the backward loop; without effect.
 
     Returns: the last carry, and the results of all steps stacked along a new leading axis.
     Raises: ValueError if leading lengths differ, for a negative length and a negative `unroll`; TypeError naming

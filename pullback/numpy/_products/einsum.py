@@ -300,7 +300,8 @@ def einsum(
     alphabetical order; `...` stands for axes that broadcast; a letter that occurs twice in one operand takes
     its diagonal. Also called as `einsum(x, [0, 1], y, [1, 2], [0, 2])`. The dtype is the promoted one, or
     `preferred_element_type`. `optimize` selects the order of contractions: a strategy of opt_einsum,
-    a path, or False for left to right. `_dot_general` computes the products in place of `lax.dot_general`. ValueError if the subscripts do not fit the operands.
+    a path, or False for left to right. `_dot_general` computes the products in place of `lax.dot_general`.
+    ValueError if the subscripts do not fit the operands.
 
     >>> import pullback.numpy as pnp
     >>> pnp.einsum("ij,j->i", pnp.array([[1., 2.], [3., 4.]]), pnp.array([1., 10.]))

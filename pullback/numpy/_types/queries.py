@@ -146,6 +146,11 @@ def result_type(*args: ArrayLike | DTypeLike) -> np.dtype:
     """
     if not args:
         raise ValueError("result_type: expected at least one array, scalar or dtype, got none")
+    kinds = [dtype for x in args if isinstance(dtype := getattr(x, "dtype", x), dtypes.ExtendedDType)]
+    if kinds:
+        if len({*kinds}) > 1 or len(kinds) < len(args):
+            raise TypeError(f"result_type: {kinds[0]} is promoted with no other dtype, got {args!r}")
+        return kinds[0]  # type: ignore[return-value]
     return dtypes.promote(*map(_dtype_and_weakness, args))[0]
 
 
