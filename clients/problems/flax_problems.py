@@ -7,9 +7,14 @@ import optax
 from flax import nnx, serialization, traverse_util
 from flax.training import train_state
 
-_X = jnp.linspace(-1.0, 1.0, 768, dtype=jnp.float32).reshape(4, 8, 8, 3)
+_X = jnp.linspace(-1.0, 1.0, 768).reshape(4, 8, 8, 3)
 _LABELS = jnp.array([0, 2, 1, 2])
-_SEQUENCE = jnp.sin(jnp.arange(60.0, dtype=jnp.float32)).reshape(2, 5, 6)
+_SEQUENCE = jnp.sin(jnp.arange(60.0)).reshape(2, 5, 6)
+
+
+def _doubled(tree):
+    """The parameters in double precision: rounding errors of training grow in single precision."""
+    return jax.tree.map(lambda x: x.astype(float) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
 class _Convolutional(nn.Module):
@@ -17,7 +22,7 @@ class _Convolutional(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=True):
-        x = nn.Conv(4, (3, 3))(x)
+        x = nn.Conv(4, (3, 3), use_bias=False)(x)  # a bias here has a vanishing gradient, of which Adam takes the sign
         x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
         x = nn.relu(x)
         x = nn.avg_pool(x, (2, 2), (2, 2))
@@ -28,7 +33,7 @@ class _Convolutional(nn.Module):
 
 def linen_convolutional_network():
     model = _Convolutional()
-    variables = model.init(jax.random.key(0), _X)
+    variables = _doubled(model.init(jax.random.key(0), _X))
     tx = optax.adam(1e-2)
     state = train_state.TrainState.create(apply_fn=model.apply, params=variables["params"], tx=tx)
 
@@ -58,7 +63,7 @@ def linen_dropout_and_attention():
             return x + nn.Dense(6)(nn.gelu(nn.Dense(12)(nn.RMSNorm()(x))))
 
     block = Block()
-    params = block.init(jax.random.key(1), _SEQUENCE, True)
+    params = _doubled(block.init(jax.random.key(1), _SEQUENCE, True))
     still = block.apply(params, _SEQUENCE, True)
     dropped = block.apply(params, _SEQUENCE, False, rngs={"dropout": jax.random.key(2)})
     grads = jax.grad(lambda p: jnp.sum(block.apply(p, _SEQUENCE, True) ** 2))(params)
@@ -67,8 +72,8 @@ def linen_dropout_and_attention():
 
 def linen_recurrent_cells():
     results = []
-    for cell in (nn.LSTMCell(4), nn.GRUCell(4), nn.OptimizedLSTMCell(4)):
-        model = nn.RNN(cell)
+    for kind in (nn.LSTMCell, nn.GRUCell, nn.OptimizedLSTMCell):
+        model = nn.RNN(kind(4, param_dtype=float))
         variables = model.init(jax.random.key(3), _SEQUENCE)
         results += [
             model.apply(variables, _SEQUENCE),
@@ -100,7 +105,7 @@ def linen_lifted_transformations():
             return heads(2)(x)
 
     model = Stack()
-    variables = model.init(jax.random.key(4), _SEQUENCE)
+    variables = _doubled(model.init(jax.random.key(4), _SEQUENCE))
     return model.apply(variables, _SEQUENCE), jax.grad(lambda v: jnp.sum(model.apply(v, _SEQUENCE) ** 2))(variables)
 
 
@@ -115,7 +120,7 @@ def linen_intermediates_and_bytes():
             return nn.Embed(5, 3)(jnp.array([0, 3])) @ x[0].T
 
     model = Model()
-    variables = model.init(jax.random.key(5), _SEQUENCE)
+    variables = _doubled(model.init(jax.random.key(5), _SEQUENCE))
     out, state = model.apply(variables, _SEQUENCE, mutable=["intermediates", "counter"])
     restored = serialization.from_bytes(variables, serialization.to_bytes(variables))
     return out, state, restored, traverse_util.flatten_dict(restored, sep="/")
@@ -124,10 +129,10 @@ def linen_intermediates_and_bytes():
 def nnx_training():
     class Network(nnx.Module):
         def __init__(self, rngs):
-            self.conv = nnx.Conv(3, 4, (3, 3), rngs=rngs)
-            self.norm = nnx.BatchNorm(4, rngs=rngs)
+            self.conv = nnx.Conv(3, 4, (3, 3), use_bias=False, param_dtype=float, rngs=rngs)
+            self.norm = nnx.BatchNorm(4, param_dtype=float, rngs=rngs)
             self.dropout = nnx.Dropout(0.2, rngs=rngs)
-            self.out = nnx.Linear(4 * 16, 3, rngs=rngs)
+            self.out = nnx.Linear(4 * 16, 3, param_dtype=float, rngs=rngs)
 
         def __call__(self, x):
             x = nnx.relu(self.norm(self.conv(x)))
@@ -155,7 +160,11 @@ def nnx_training():
 
 
 def nnx_split_merge_and_transformations():
-    model = nnx.Sequential(nnx.Linear(6, 8, rngs=nnx.Rngs(1)), nnx.tanh, nnx.Linear(8, 2, rngs=nnx.Rngs(2)))
+    model = nnx.Sequential(
+        nnx.Linear(6, 8, param_dtype=float, rngs=nnx.Rngs(1)),
+        nnx.tanh,
+        nnx.Linear(8, 2, param_dtype=float, rngs=nnx.Rngs(2)),
+    )
     graphdef, state = nnx.split(model)
 
     @jax.jit
@@ -165,7 +174,7 @@ def nnx_split_merge_and_transformations():
     @nnx.split_rngs(splits=3)
     @nnx.vmap(in_axes=(0,), out_axes=0)
     def ensemble(rngs):
-        return nnx.Linear(6, 2, rngs=rngs)
+        return nnx.Linear(6, 2, param_dtype=float, rngs=rngs)
 
     members = ensemble(nnx.Rngs(3))
     applied = nnx.vmap(lambda m, x: m(x), in_axes=(0, None))(members, _SEQUENCE[0])
@@ -180,6 +189,8 @@ def nnx_split_merge_and_transformations():
 
 def nnx_recurrence_and_attention():
     rngs = nnx.Rngs(4)
-    rnn = nnx.RNN(nnx.LSTMCell(6, 4, rngs=rngs))
-    attention = nnx.MultiHeadAttention(num_heads=2, in_features=6, qkv_features=8, decode=False, rngs=rngs)
+    rnn = nnx.RNN(nnx.LSTMCell(6, 4, param_dtype=float, rngs=rngs))
+    attention = nnx.MultiHeadAttention(
+        num_heads=2, in_features=6, qkv_features=8, param_dtype=float, decode=False, rngs=rngs
+    )
     return rnn(_SEQUENCE), attention(_SEQUENCE), nnx.grad(lambda m: (m(_SEQUENCE) ** 2).sum())(attention)
