@@ -14,7 +14,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.public_array import ExtendedArray
 from pullback._core.staging import StagedTracer, StagingTrace, stage
 from pullback._core.trace import Trace, call_with
-from pullback._core.types import AbstractValue, ExtendedType, ShapedArray
+from pullback._core.types import ExtendedType, ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._transforms.dce import dce
 
@@ -72,7 +72,7 @@ class _Partial(Trace):
         return call_with(self.staging if unknown else self.staging.parent, primitive.bind, *args, **params)
 
 
-def _unknown(trace: StagingTrace, aval: AbstractValue) -> Any:
+def _unknown(trace: StagingTrace, aval: ShapedArray | ExtendedType) -> Any:
     if isinstance(aval, ExtendedType):
         return aval.of_words(trace.new_input(aval.words))
     return trace.new_input(aval)
