@@ -106,6 +106,16 @@ if _typing.TYPE_CHECKING:
     from pullback._api.shard_map import pmap as pmap
     from pullback._api.shard_map import shard_map as shard_map
     from pullback._check_rules import check_rules as check_rules
+    from pullback._core.kept_options import allow_f16_reductions as allow_f16_reductions
+    from pullback._core.kept_options import array_garbage_collection_guard as array_garbage_collection_guard
+    from pullback._core.kept_options import debug_key_reuse as debug_key_reuse
+    from pullback._core.kept_options import enable_custom_prng as enable_custom_prng
+    from pullback._core.kept_options import jax2tf_associative_scan_reductions as jax2tf_associative_scan_reductions
+    from pullback._core.kept_options import legacy_prng_key as legacy_prng_key
+    from pullback._core.kept_options import no_execution as no_execution
+    from pullback._core.kept_options import no_tracing as no_tracing
+    from pullback._core.kept_options import softmax_custom_jvp as softmax_custom_jvp
+    from pullback._core.kept_options import thread_guard as thread_guard
     from pullback._core.option_contexts import check_tracer_leaks as check_tracer_leaks
     from pullback._core.option_contexts import checking_leaks as checking_leaks
     from pullback._core.option_contexts import debug_infs as debug_infs
@@ -145,6 +155,19 @@ _OPTIONS = (
     "transfer_guard_host_to_device",
 )
 
+_KEPT_OPTIONS = (
+    "allow_f16_reductions",
+    "array_garbage_collection_guard",
+    "debug_key_reuse",
+    "enable_custom_prng",
+    "jax2tf_associative_scan_reductions",
+    "legacy_prng_key",
+    "no_execution",
+    "no_tracing",
+    "softmax_custom_jvp",
+    "thread_guard",
+)
+
 if not _typing.TYPE_CHECKING:
     # loaded at their first use, so that `import pullback` stays quick
     __getattr__, __dir__ = _attributes(
@@ -180,6 +203,7 @@ if not _typing.TYPE_CHECKING:
             )
         }
         | {name: f"pullback._core.option_contexts:{name}" for name in _OPTIONS}
+        | {name: f"pullback._core.kept_options:{name}" for name in _KEPT_OPTIONS}
         | {
             "check_rules": "pullback._check_rules:check_rules",
             "external": "pullback._external:external",

@@ -19,9 +19,11 @@ from pullback.extend.linear_util import WrappedFun, transformation2, transformat
 __all__ = [
     "argnums_partial",
     "debug_info",
+    "donation_vector",
     "flatten_axes",
     "flatten_fun",
     "flatten_fun_nokwargs",
+    "rebase_donate_argnums",
     "safe_map",
     "shaped_abstractify",
 ]
@@ -142,6 +144,41 @@ def safe_map(f: Callable[..., Any], *args: Iterable[Any]) -> list[Any]:
     [3, 5]
     """
     return [f(*items) for items in zip(*args, strict=True)]
+
+
+def donation_vector(
+    donate_argnums: Sequence[int], donate_argnames: Sequence[str], in_tree: PyTreeDef, kws: bool = True
+) -> tuple[bool, ...]:
+    """A flag for each leaf of `(args, kwargs)`, or without `kws` of `args`: whether its argument is donated.
+
+    Raises nothing.
+
+    >>> tree = tree_flatten(((1, [2, 3]), {"x": 4}))[1]
+    >>> donation_vector((1,), ("x",), tree)
+    (False, True, True, True)
+    """
+    parts = in_tree.children()
+    args, kwargs = (parts[0], parts[1]) if kws else (in_tree, None)
+    flags = [i in donate_argnums for i, arg in enumerate(args.children()) for _ in range(arg.num_leaves)]
+    if kwargs is not None:
+        names = (kwargs.node_data() or (dict, ()))[1]
+        for name, arg in zip(names, kwargs.children(), strict=True):
+            flags += [name in donate_argnames] * arg.num_leaves
+    return tuple(flags)
+
+
+def rebase_donate_argnums(donate_argnums: Sequence[int], static_argnums: Sequence[int]) -> tuple[int, ...]:
+    """The donated arguments, numbered among those that are not static.
+
+    ValueError for one that is static too.
+
+    >>> rebase_donate_argnums((0, 3), (1, 2))
+    (0, 1)
+    """
+    both = sorted(set(donate_argnums) & set(static_argnums))
+    if both:
+        raise ValueError(f"rebase_donate_argnums: the arguments {both} cannot be donated, since they are static")
+    return tuple(i - sum(s < i for s in static_argnums) for i in sorted(donate_argnums))
 
 
 if not _typing.TYPE_CHECKING:

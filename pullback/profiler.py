@@ -14,13 +14,21 @@ from pullback._core.lazy import attributes as _attributes
 from pullback._core.typing import AnyValue, F
 from pullback._xla import profiling
 from pullback._xla.profiling import Annotation as TraceAnnotation
+from pullback._xla.profiling import ProfileData as ProfileData
+from pullback._xla.profiling import ProfileEvent as ProfileEvent
 from pullback._xla.profiling import ProfileOptions as ProfileOptions
+from pullback._xla.profiling import ProfilePlane as ProfilePlane
 
 __all__ = [
     "StepTraceAnnotation",
     "TraceAnnotation",
     "annotate_function",
+    "device_memory_profile",
+    "register_subprocess",
+    "save_device_memory_profile",
+    "start_server",
     "start_trace",
+    "stop_server",
     "stop_trace",
     "trace",
 ]
@@ -105,6 +113,71 @@ def annotate_function(func: F, name: str | None = None, **decorator_kwargs: AnyV
     check_callable("annotate_function", func)
     annotation = TraceAnnotation(name or function_name(func), **decorator_kwargs)
     return _typing.cast(F, functools.wraps(func)(annotation(func)))
+
+
+def device_memory_profile(backend: str | None = None) -> bytes:
+    """The memory that the engine holds, as a compressed profile for the program `pprof`.
+
+    ValueError for a platform that there is not.
+
+    >>> device_memory_profile()[:2] == b"\\x1f\\x8b"
+    True
+    """
+    return profiling.memory(backend)
+
+
+def save_device_memory_profile(filename: os.PathLike | str, backend: str | None = None) -> None:
+    """Write `device_memory_profile` into a file; its errors, and OSError.
+
+    >>> import tempfile
+    >>> save_device_memory_profile(os.path.join(tempfile.mkdtemp(), "memory.prof"))
+    """
+    content = device_memory_profile(backend)
+    with open(filename, "wb") as file:
+        file.write(content)
+
+
+def start_server(port: int, requires_backend: bool = True) -> _typing.Any:
+    """Start a server that profiling tools connect to, such as TensorBoard.
+
+    Args:
+      port: where it listens.
+      requires_backend: whether the engine is started before.
+
+    Returns: the server, which lives until `stop_server`.
+    Raises: ValueError if one is running.
+
+    >>> import socket
+    >>> with socket.socket() as free:
+    ...     free.bind(("localhost", 0))
+    ...     port = free.getsockname()[1]
+    >>> _ = start_server(port)
+    >>> stop_server()
+    """
+    return profiling.start_server(port, requires_backend)
+
+
+def stop_server() -> None:
+    """Stop the server. ValueError if none is running.
+
+    >>> try:
+    ...     stop_server()
+    ... except ValueError as error:
+    ...     print(error)
+    stop_server: no server is running
+    """
+    profiling.stop_server()
+
+
+def register_subprocess(pid: int, port: int) -> _typing.Callable[[], None]:
+    """Profile another process too, whose server listens at a port, and return a function that ends it.
+
+    Raises: RuntimeError from the engine if it cannot.
+
+    >>> callable(register_subprocess)
+    True
+    """
+    return profiling.register_subprocess(pid, port)
 
 
 if not _typing.TYPE_CHECKING:

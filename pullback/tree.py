@@ -40,6 +40,9 @@ from pullback._core.users_trees import (
     tree_reduce as reduce,
 )
 from pullback._core.users_trees import (
+    tree_reduce_associative as reduce_associative,
+)
+from pullback._core.users_trees import (
     tree_structure as structure,
 )
 
@@ -53,6 +56,7 @@ __all__ = [
     "map",
     "map_with_path",
     "reduce",
+    "reduce_associative",
     "static",
     "structure",
     "transpose",

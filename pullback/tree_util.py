@@ -41,13 +41,18 @@ from pullback._core.users_trees import (
     tree_map,
     tree_map_with_path,
     tree_reduce,
+    tree_reduce_associative,
     tree_structure,
 )
+
+# the entry of a path: a DictKey, SequenceKey, GetAttrKey, FlattenedIndexKey, or what a class registers
+KeyEntry = _typing.TypeVar("KeyEntry")
 
 __all__ = [
     "DictKey",
     "FlattenedIndexKey",
     "GetAttrKey",
+    "KeyEntry",
     "KeyPath",
     "Partial",
     "PyTreeDef",
@@ -73,6 +78,7 @@ __all__ = [
     "tree_map",
     "tree_map_with_path",
     "tree_reduce",
+    "tree_reduce_associative",
     "tree_structure",
     "tree_transpose",
     "tree_unflatten",

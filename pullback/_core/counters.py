@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from pullback._core.config import config
+
 _listeners: list[Counter] = []
 # called when counting begins: what answers too fast to be counted gives way
 on_start: list[Callable[[], None]] = []
 
 
 def count(event: str) -> None:
-    """Count an event: `traces`, `lowerings`, `compiles`, `rules`."""
+    """Count an event: `traces`, `lowerings`, `compiles`, `rules`. RuntimeError for traces under `no_tracing`."""
+    if event == "traces" and config.no_tracing:
+        raise RuntimeError("a function is traced, but the option no_tracing is set")
     for listener in _listeners:
         listener[event] += 1
 

@@ -88,6 +88,17 @@ _IS_COMPLEX = frozenset(_COMPLEX)
 _IS_INEXACT = _IS_FLOAT | _IS_COMPLEX
 
 
+def itemsize_bits(dtype: DTypeLike) -> int:
+    """The number of bits of an entry. TypeError for what is no dtype.
+
+    >>> itemsize_bits("int4"), itemsize_bits("bool"), itemsize_bits("float32")
+    (4, 8, 32)
+    """
+    kind = np.dtype(dtype)
+    name = kind.name.removeprefix("u")
+    return int(name.removeprefix("int")) if name in ("int1", "int2", "int4") else 8 * kind.itemsize
+
+
 def is_bool(dtype: np.dtype) -> bool:
     return dtype == _BOOL
 

@@ -60,6 +60,7 @@ _METHODS: dict[str, Any] = {  # the one way that things are done
     "custom_vjp3": True,
     "enable_custom_prng": False,
     "high_dynamic_range_gumbel": False,
+    "jax2tf_associative_scan_reductions": False,
     "legacy_prng_key": "allow",
     "random_seed_offset": 0,
     "remat3": True,

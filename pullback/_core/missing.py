@@ -26,21 +26,13 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ("ds", "planned; use lax.dynamic_slice and lax.dynamic_update_slice on what a Ref holds"),
         (
-            "array_garbage_collection_guard jax2tf_associative_scan_reductions lib "
-            "make_user_context no_execution thread_guard",
+            "lib make_user_context",
             INTERNAL,
         ),
-        (
-            "debug_key_reuse enable_custom_prng legacy_prng_key",
-            "refused: the generators are threefry2x32, rbg and unsafe_rbg, and each key may be used again",
-        ),
-        ("allow_f16_reductions", "refused: sums of half precision are always accumulated in float32"),
         ("export live_arrays", PLANNED),
         ("ffi", "use external or pure_callback to call other code"),
         ("version", "use __version__; under pullback.as_jax, jax.version is there"),
-        ("no_tracing", "use debug.counters, which counts traces and compilations"),
         ("print_environment_info", "use the versions of pullback, jaxlib and numpy"),
-        ("softmax_custom_jvp", "refused: the derivative of softmax is always its own"),
     ),
     "pullback.numpy": (
         (
@@ -60,11 +52,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback.lax.linalg": (
         ("cholesky_update_p ormqr_p symmetric_product_p", "refused: the function is a composition of other operations"),
     ),
-    "pullback.tree_util": (
-        ("KeyEntry", "a key of a path is a DictKey, SequenceKey, GetAttrKey or FlattenedIndexKey"),
-        ("tree_reduce_associative", "use tree_reduce"),
-    ),
-    "pullback.tree": (("reduce_associative", "use reduce"),),
     "pullback.custom_derivatives": (("custom_vjp_primal_tree_values", INTERNAL),),
     "pullback.extend": (
         ("backend", "use pullback.devices"),
@@ -78,7 +65,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ("InconclusiveDimensionOperation", "refused: dimensions are numbers"),
     ),
-    "pullback.api_util": (("donation_vector rebase_donate_argnums", INTERNAL),),
     "pullback.interpreters": (("os pxla traceback_util xla", INTERNAL),),
     "pullback.interpreters.batching": (("register_vmappable unregister_vmappable", INTERNAL),),
     "pullback.interpreters.mlir": (
@@ -104,14 +90,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback.interpreters.ad": (("add_jaxvals_p", "use extend.core.primitives.add_jaxvals_p"),),
     "pullback.sharding": (("AbstractDevice ManualAxisType auto_axes explicit_axes", DEVICES),),
     "pullback.experimental.checkify": (("CheckEffect ErrorEffect FunctionalizationError", INTERNAL),),
-    "pullback.profiler": (
-        (
-            "ProfileData ProfileEvent ProfilePlane device_memory_profile register_subprocess "
-            "save_device_memory_profile start_server stop_server",
-            "planned; start_trace and stop_trace are there",
-        ),
-    ),
-    "pullback.dtypes": (("itemsize_bits scalar_type_of", INTERNAL),),
     "pullback.debug": (
         ("DebugEffect OrderedDebugEffect", INTERNAL),
         ("log", "use print"),
@@ -122,7 +100,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
         # submodules, which are attributes only after they are imported
         (
-            "compilation_cache custom_partitioning mesh_utils pjit profiler serialize_executable shard_map sparse",
+            "compilation_cache custom_partitioning mesh_utils pjit profiler serialize_executable shard_map",
             PLANNED,
         ),
         (

@@ -93,6 +93,35 @@ def tree_reduce(
     return functools.reduce(function, tree_leaves(tree, is_leaf), *start)
 
 
+def tree_reduce_associative(
+    operation: Callable[[Any, Any], Any], tree: PyTree, *, identity: AnyValue = _MISSING, is_leaf: IsLeaf = None
+) -> Any:
+    """The leaves joined by an associative operation, in pairs: neighbours first, then the results.
+
+    Args:
+      operation: an associative function of two values.
+      tree: a pytree.
+      identity: the result for no leaves.
+      is_leaf: says of which nodes the children are not leaves.
+
+    Raises: TypeError if `operation` is not callable; ValueError for no leaves and no identity.
+
+    >>> tree_reduce_associative(lambda x, y: f"({x}{y})", ["a", ("b", "c"), "d", "e"])
+    '(((ab)(cd))e)'
+    """
+    if not callable(operation):
+        raise TypeError(f"tree_reduce_associative: expected a function as the first argument, got {operation!r}")
+    values = tree_leaves(tree, is_leaf)
+    if not values:
+        if identity is _MISSING:
+            raise ValueError("tree_reduce_associative: the tree has no leaves; pass the identity of the operation")
+        return identity
+    while len(values) > 1:
+        joined = [operation(a, b) for a, b in zip(values[::2], values[1::2], strict=False)]
+        values = joined + values[len(joined) * 2 :]
+    return values[0]
+
+
 def tree_all(tree: PyTree, *, is_leaf: IsLeaf = None) -> bool:
     """Return whether every leaf is true; True for a tree without leaves.
 

@@ -94,6 +94,7 @@ tree_structure = _for_users(tree.tree_structure)
 all_leaves = _for_users(tree.all_leaves)
 tree_map = _for_users(tree_paths.tree_map)
 tree_reduce = _for_users(tree_paths.tree_reduce)
+tree_reduce_associative = _for_users(tree_paths.tree_reduce_associative)
 tree_all = _for_users(tree_paths.tree_all)
 _for_users(tree_paths.broadcast_prefix)  # what tree_broadcast calls
 tree_broadcast = _for_users(tree_paths.tree_broadcast)

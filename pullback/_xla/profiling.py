@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from contextlib import ContextDecorator
 from typing import Any
 
-from jaxlib import _profiler
+from jaxlib import _profile_data, _profiler
 
 from pullback._core.typing import AnyValue
 from pullback._xla import engine
 
 ProfileOptions: Any = _profiler.ProfileOptions
+ProfileData: Any = _profile_data.ProfileData
+ProfileEvent: Any = _profile_data.ProfileEvent
+ProfilePlane: Any = _profile_data.ProfilePlane
+register_subprocess: Any = _profiler.register_subprocess
 
 _lock = threading.Lock()
 _session: list[tuple[Any, str]] = []
+_server: list[Any] = []
 
 
 def start(folder: str, options: AnyValue = None) -> None:
@@ -39,6 +45,33 @@ def stop() -> None:
 def running() -> bool:
     """Return whether a session is running."""
     return bool(_session)
+
+
+def memory(platform: str | None) -> bytes:
+    """The memory that the engine holds, as a compressed profile; ValueError for another platform than its own."""
+    client = engine.client()
+    if platform not in (None, client.platform):
+        raise ValueError(f"device_memory_profile: the platform is {client.platform!r}, got {platform!r}")
+    return gzip.compress(client.heap_profile())
+
+
+def start_server(port: int, with_engine: bool) -> Any:
+    """Start a server for profiling tools; ValueError if one is running."""
+    with _lock:
+        if _server:
+            raise ValueError("start_server: a server is running already; stop_server() stops it")
+        if with_engine:
+            engine.client()
+        _server.append(_profiler.start_server(port))
+        return _server[0]
+
+
+def stop_server() -> None:
+    """Stop the server; ValueError if none is running."""
+    with _lock:
+        if not _server:
+            raise ValueError("stop_server: no server is running")
+        _server.clear()
 
 
 class Annotation(ContextDecorator):

@@ -1,7 +1,7 @@
-"""Checks of values inside traced code, as results: `checkify(f)` returns the first failed `check` beside f's result.
+"""Checks of values inside traced code, as results: `checkify(f)` returns the first failed check beside f's result.
 
-The checks are those that a program states by `check`. Those that JAX adds by itself (NaNs, divisions, indices) are
-planned; `debug_nans` and `debug.find_nan` find NaNs meanwhile.
+The checks are those that a program states by `check`, and on demand those of operations: that they make no nan, do not
+divide by zero, and read and write inside of arrays. `debug_nans` and `debug.find_nan` say more about a nan.
 """
 
 from __future__ import annotations
@@ -15,22 +15,26 @@ from typing import Any
 import numpy as np
 
 from pullback import errors
-from pullback._api.taps import collect, tap
+from pullback._api.inspect import make_jaxpr
+from pullback._api.taps import tap
 from pullback._core.arguments import check_callable
 from pullback._core.array import Array, ArrayLike
 from pullback._core.config import config
 from pullback._core.errors import boundary, described, wrapping
+from pullback._core.jaxpr import eval_jaxpr
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.option_contexts import collecting_taps
 from pullback._core.trace import Tracer
-from pullback._core.tree import register_pytree_node, tree_unflatten
+from pullback._core.tree import register_pytree_node, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import PyTree
-from pullback._transforms.harvest import VALUE
-from pullback.numpy import argmax, asarray, logical_not, ravel
+from pullback.experimental._checking import DIV, NAN, OOB, PREFIX, note, run, texts
+from pullback.numpy import asarray, logical_not
 
 __all__ = [
     "Error",
     "ErrorCategory",
+    "JaxRuntimeError",
     "all_checks",
     "automatic_checks",
     "check",
@@ -47,16 +51,16 @@ __all__ = [
 
 
 class ErrorCategory(enum.Enum):
-    """The kinds of checks. Those by `check` are USER; the others are planned.
+    """The kinds of checks: those by `check` are USER; NAN, DIV and OOB are of nans, divisions by zero and indices.
 
     >>> ErrorCategory.USER in user_checks
     True
     """
 
     USER = "user"
-    NAN = "nan"
-    DIV = "div"
-    OOB = "oob"
+    NAN = NAN
+    DIV = DIV
+    OOB = OOB
 
 
 user_checks: frozenset[ErrorCategory] = frozenset({ErrorCategory.USER})
@@ -67,9 +71,18 @@ float_checks: frozenset[ErrorCategory] = nan_checks | div_checks
 automatic_checks: frozenset[ErrorCategory] = float_checks | index_checks
 all_checks: frozenset[ErrorCategory] = automatic_checks | user_checks
 
-_PREFIX = "checkify "
-# the number of a check in the source of its message, which jaxprs that are kept refer to
-_messages: list[str] = []
+_FAILED = " (`check` failed)"
+
+
+class JaxRuntimeError(errors.JaxRuntimeError, ValueError):
+    """A check failed.
+
+    >>> try:
+    ...     check(False, "never")
+    ... except JaxRuntimeError as error:
+    ...     print(error)
+    never (`check` failed)
+    """
 
 
 class Error:
@@ -82,34 +95,59 @@ class Error:
 
     __slots__ = ("_checks", "_texts")
 
-    def __init__(self, checks: list[tuple[Any, Any]], texts: tuple[str, ...]):
+    def __init__(self, checks: list[tuple[Any, Any, Any]], texts: tuple[tuple[str, tuple[str, ...]], ...]):
         self._checks = checks
-        self._texts = texts
+        self._texts = texts  # of each check its text, and the loops around it
 
     def get(self) -> str | None:
-        """The message of the first failed check; None if all hold. Of a batch, for the first example that fails it."""
-        for (failed, values), text in zip(self._checks, self._texts, strict=True):
-            flags = np.ravel(np.asarray(failed))
-            if flags.any():
-                at = int(np.argmax(flags))
-                args, kwargs = tree_map(lambda x, n=flags.size, i=at: _shown(x, n, i), values)
-                return f"{text.format(*args, **kwargs)} (`check` failed)"
-        return None
+        """The message of the check that failed first; None if all hold. Of a batch, a line for each such example."""
+        flags = [np.asarray(failed) for failed, _, _ in self._checks]
+        batch = max((x.shape for x in flags), key=len, default=())
+        lines = []
+        for at in np.ndindex(batch):
+            message = self._of_example(at)
+            if message is not None and batch:
+                message = f"at mapped index {', '.join(map(str, at))}: {message}"
+            if message is not None:
+                lines.append(message)
+        return "\n".join(lines) or None
+
+    def _of_example(self, at: tuple[int, ...]) -> str | None:
+        """The message of the first failure of an example of a batch."""
+        first: tuple[Any, ...] | None = None
+        for (failed, values, steps), (text, loops) in zip(self._checks, self._texts, strict=True):
+            rank = np.ndim(failed)
+            place = at[:rank]
+            if np.asarray(failed)[place]:
+                found = loops, np.asarray(steps)[place].tolist(), values, text, place
+                first = found if first is None or _precedes(found, first) else first
+        if first is None:
+            return None
+        _, _, values, text, place = first
+        args, kwargs = tree_map(lambda x: _shown(np.asarray(x)[place]), values)
+        return text.format(*args, **kwargs)
 
     def throw(self) -> None:
         """Raise JaxRuntimeError for the first failed check."""
         message = self.get()
         if message is not None:
-            raise errors.JaxRuntimeError(message)
+            raise JaxRuntimeError(message)
 
     def __repr__(self) -> str:
         return f"Error({self.get()})"
 
 
-def _shown(x: Any, count: int, at: int) -> Any:
-    value = np.asarray(x)
-    if count > 1 and value.shape[:1] == (count,):
-        value = value[at]
+def _precedes(found: Any, other: Any) -> bool:
+    """Return whether a failure came before another, whose check stands before it in the program."""
+    for loop, step, other_loop, other_step in zip(found[0], found[1], other[0], other[1], strict=False):
+        if loop != other_loop or step > other_step:
+            return False
+        if step < other_step:
+            return True
+    return False
+
+
+def _shown(value: Any) -> Any:
     return value.item() if value.ndim == 0 else value
 
 
@@ -154,8 +192,7 @@ def check(pred: ArrayLike, msg: str, *fmt_args: PyTree, debug: bool = False, **f
     failed = logical_not(holds.all())
     values = fmt_args, fmt_kwargs
     if config.collecting_taps:
-        _messages.append(msg)
-        tap((failed, tree_map(asarray, values)), f"{_PREFIX}{len(_messages) - 1}")
+        note(msg + _FAILED, failed, values, tap)
     elif isinstance(failed, Tracer) and failed._known() is None:
         if not debug:
             raise ValueError(
@@ -164,7 +201,7 @@ def check(pred: ArrayLike, msg: str, *fmt_args: PyTree, debug: bool = False, **f
                 "or pass debug=True to leave the check out elsewhere."
             )
     elif not debug:
-        Error([(_known(failed), tree_map(_known, values))], (msg,)).throw()
+        Error([(_known(failed), tree_map(_known, values), np.zeros(0, np.int32))], ((msg + _FAILED, ()),)).throw()
 
 
 def _known(x: Any) -> Any:
@@ -187,9 +224,9 @@ def check_error(error: Error) -> None:
     """
     if not isinstance(error, Error):
         raise TypeError(f"check_error: expected an Error, as checkify gives it, got {described(error)}")
-    if config.collecting_taps and any(isinstance(failed, Tracer) for failed, _ in error._checks):
-        for (failed, values), text in zip(error._checks, error._texts, strict=True):
-            check(logical_not(failed), text, *values[0], **values[1])
+    if config.collecting_taps and any(isinstance(failed, Tracer) for failed, _, _ in error._checks):
+        for (failed, values, _), (text, _) in zip(error._checks, error._texts, strict=True):
+            note(text, failed, values, tap)
         return
     error.throw()
 
@@ -199,51 +236,72 @@ def checkify(f: Callable[..., Any], errors: Iterable[ErrorCategory] = user_check
     """The function, with the outcome of the checks inside it as a further result.
 
     Args:
-      f: a function; checks may be inside `jit`, `vmap`, `grad`, `scan` and `cond`, not inside a `while_loop`.
-      errors: the kinds of checks, `user_checks`.
+      f: a function; checks may be inside `jit`, `vmap`, `grad`, loops and branches.
+      errors: the kinds of checks, `user_checks` by default: a union of those, `nan_checks`, `div_checks` and
+        `index_checks`; `float_checks` are the first two of these, `automatic_checks` all three, `all_checks` all.
+        With others than `user_checks` the function is traced, and operations of all transformations inside it are
+        checked: those of derivatives too, and both results that `where` chooses from. Decompositions of matrices, and
+        operations that choose and move values, may return nan.
 
     Returns: a function that returns `(error, result)`; `error.get()` is a message or None, `error.throw()` raises it.
-    Raises: NotImplementedError for other kinds of checks; TypeError if `f` is not callable.
+    Raises: TypeError if `f` is not callable, and for a kind that is none.
 
-    >>> import pullback as pb
+    >>> import pullback as pb, pullback.numpy as pnp
     >>> def f(x):
     ...     check(x > 0, "x must be positive, got {}", x)
     ...     return x * 2
     >>> err, y = pb.jit(checkify(f))(-1.)
     >>> print(err.get(), y)
     x must be positive, got -1.0 (`check` failed) -2.0
+    >>> checkify(pb.jit(pnp.log), errors=float_checks)(-1.)[0].get()
+    'nan generated by primitive: log.'
+    >>> checkify(lambda x, i: x[i], errors=index_checks)(pnp.ones(3), pnp.array(5))[0].get()
+    'out-of-bounds indexing for array of shape (3,): index 5 is out of bounds for axis 0 with size 3. '
     """
     check_callable("checkify", f)
-    others = frozenset(errors) - user_checks
-    if others:
-        raise NotImplementedError(
-            f"checkify: checks of the kinds {sorted(kind.value for kind in others)} are planned, not written yet; "
-            "debug_nans raises at the operation that makes a NaN, and debug.find_nan finds it. Use user_checks."
-        )
+    wanted = frozenset(errors)
+    if not wanted <= all_checks:
+        raise TypeError(f"checkify: errors must be kinds of checks, such as float_checks | user_checks, got {errors!r}")
+    kinds = frozenset(kind.value for kind in wanted - user_checks)
 
     @wrapping(f)
     @boundary
     def checked(*args, **kwargs):
-        result, found = collect(functools.partial(f, **kwargs), *args, kinds=(VALUE,))
-        checks, texts = [], []
+        with collecting_taps():
+            if kinds:
+                result, found = _of_traced(f, args, kwargs, kinds)
+            else:
+                result, found = run(functools.partial(f, **kwargs), *args, kinds=kinds)
+        checks, about = [], []
         for site, _, leaves in found:
-            if site.name.startswith(_PREFIX):
-                failed, values = tree_unflatten(site.tree, leaves)
-                checks.append(_first(failed, values))
-                texts.append(_messages[int(site.name.removeprefix(_PREFIX))])
-        return Error(checks, tuple(texts)), result
+            prefix, *numbers = site.name.split()
+            if prefix == PREFIX and (wanted & user_checks or not texts[int(numbers[0])].endswith(_FAILED)):
+                checks.append(tree_unflatten(site.tree, leaves))
+                about.append((texts[int(numbers[0])], tuple(numbers[1:])))
+        return Error(checks, tuple(about)), result
 
     return checked
 
 
-def _first(failed: Array, values: Any) -> tuple[Any, Any]:
-    """Of a check that ran several times, in a loop, whether it failed, and the values of the first failure."""
-    if failed.ndim == 0:
-        return failed, values
-    flags = ravel(failed)
-    at = argmax(flags)
-    return flags.any(), tree_map(lambda x: x.reshape(flags.size, *x.shape[failed.ndim :])[at], values)
+def _of_traced(f: Callable[..., Any], args: Any, kwargs: Any, kinds: frozenset[str]) -> tuple[Any, list[Any]]:
+    """The result of a function and the outcomes of its checks, with the arrays among its arguments traced."""
+    leaves, tree = tree_flatten((args, kwargs))
+    places = [i for i, x in enumerate(leaves) if isinstance(x, (Array, np.ndarray, np.generic, float, complex))]
+    found: dict[str, Any] = {}
+
+    def flat(*xs):
+        whole = list(leaves)
+        for i, x in zip(places, xs, strict=True):
+            whole[i] = x
+        full_args, full_kwargs = tree_unflatten(tree, whole)
+        out, found["tree"] = tree_flatten(f(*full_args, **full_kwargs))
+        return out
+
+    xs = [leaves[i] for i in places]
+    closed = make_jaxpr(flat)(*xs)
+    outs, checks = run(lambda *xs: eval_jaxpr(closed.jaxpr, closed.consts, *xs), *xs, kinds=kinds)
+    return tree_unflatten(found["tree"], outs), checks
 
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__, {"JaxRuntimeError": "pullback.errors:JaxRuntimeError"})
+    __getattr__, __dir__ = _attributes(__name__)

@@ -119,6 +119,8 @@ def PRNGKey(seed: ArrayLike, *, impl: str | None = None) -> Array:
     >>> random.PRNGKey(42)
     Array([ 0, 42], dtype=uint32)
     """
+    if config.enable_custom_prng:
+        return key(seed, impl=impl)
     return _seeded("PRNGKey", seed, _asked("PRNGKey", impl, None))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, array_of, lift
+from pullback._core.config import config
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
@@ -50,7 +51,8 @@ def getitem(x: Array, key: Index) -> Array:
         else:
             aval = x.aval
             return array_of(make_aval(out.shape, aval.dtype, aval.weak_type), out)
-    return gathered(x, read_index(x.aval.shape, key, clamp=True), PROMISE)
+    # checkify looks at indices as they were given
+    return gathered(x, read_index(x.aval.shape, key, clamp=not config.collecting_taps), PROMISE)
 
 
 class UnknownIndex(Exception):
