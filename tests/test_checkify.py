@@ -144,6 +144,9 @@ def checked_programs(library, np_):
 
         return lax.scan(outer, 0.0, x)[0]
 
+    def beyond(x):
+        return lax.fori_loop(0, 5, lambda i, s: s + x[i], 0.0)
+
     def chosen(x):
         return lax.cond(x > 0, lambda x: np_.log(x), lambda x: 1 / (x + 1), x)
 
@@ -177,7 +180,7 @@ def checked_programs(library, np_):
         "add": (lambda x, i: x.at[i].add(1.0), x, one([0, 7])),
         "dynamic_slice": (lambda x, i: lax.dynamic_slice(x, (i,), (2,)), x, one(2)),
         "dynamic_update_slice": (lambda x, i: lax.dynamic_update_slice(x, np_.ones(2), (i,)), x, one(5)),
-        "in a loop": (lambda x: lax.fori_loop(0, 5, lambda i, s: s + x[i], 0.0), x),
+        "in a loop": (beyond, x),
     }
 
 
