@@ -120,7 +120,7 @@ def PRNGKey(seed: ArrayLike, *, impl: str | None = None) -> Array:
     Array([ 0, 42], dtype=uint32)
     """
     if config.enable_custom_prng:
-        return key(seed, impl=impl)
+        return key(seed, impl=impl)  # type: ignore[return-value]
     return _seeded("PRNGKey", seed, _asked("PRNGKey", impl, None))
 
 
