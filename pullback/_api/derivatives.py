@@ -36,6 +36,7 @@ from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, is_differentiable, is_trivial, make_aval
 from pullback._core.typing import AnyValue, Aux, P, PyTree, R
+from pullback._higher_order.parts import prepared
 from pullback._ops.shape import instantiate
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Node, linearize_flat
@@ -145,7 +146,7 @@ def linearize(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) 
     leaves, tree = tree_flatten(primals)
     xs = lift_leaves("linearize", fun, leaves, primals)
     flat = Flat("linearize", fun, primals, {}, tree, None, has_aux)
-    outs, linear = linearize_flat(flat, xs, subject=f"linearize of {describe_function(fun)}")
+    outs, linear = linearize_flat(prepared(flat), xs, subject=f"linearize of {describe_function(fun)}")
     value = flat.out_tree.unflatten(outs)
     push = Pushforward(fun, linear, [x.aval for x in xs], tree, [o.aval for o in outs], flat.out_tree)
     return (value, push, strip_aux(flat.aux)) if has_aux else (value, push)
@@ -402,7 +403,7 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
                 raise
             _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, allow_int)
             flat = Flat(function, fun, args, kwargs, tree, positions, has_aux)
-            outs, linear = linearize_flat(flat, xs, None, subject)
+            outs, linear = linearize_flat(prepared(flat), xs, None, subject)
             out = _check_grad_output(function, fun, outs, flat.out_tree, holomorphic, _leaf_tree)
             ct, avals = _one(out.aval), [x.aval for x in xs]
             grads = (

@@ -20,6 +20,7 @@ from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapedArray
 from pullback._core.typing import Aux, P, PyTree
 from pullback._core.zeros import Zero
+from pullback._higher_order.parts import prepared
 from pullback._ops.shape import convert_element_type, move_axis, reshape, zeros_like_aval
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import linearize_flat
@@ -199,7 +200,7 @@ def _reverse(
         xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
         _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, allow_int)
         flat = Flat(function, fun, args, kwargs, tree, positions, has_aux)
-        outs, linear = linearize_flat(flat, xs, subject=f"{function} of {describe_function(fun)}")
+        outs, linear = linearize_flat(prepared(flat), xs, subject=f"{function} of {describe_function(fun)}")
         for out in outs:
             wanted = dtypes.is_complex if holomorphic else dtypes.is_float
             if not wanted(out.aval.dtype):

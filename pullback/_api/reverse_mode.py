@@ -20,6 +20,7 @@ from pullback._core.errors import (
 )
 from pullback._core.tree import PyTreeDef, tree_flatten
 from pullback._core.typing import Aux, PyTree, R
+from pullback._higher_order.parts import prepared
 from pullback._transforms.linearize import Linearized, linearize_flat
 
 
@@ -73,7 +74,7 @@ def vjp(
     else:
         flat = Flat("vjp", fun, primals, {}, tree, None, has_aux)
     xs = lift_leaves("vjp", fun, leaves, primals)
-    outs, linear = linearize_flat(flat, xs, subject=f"vjp of {describe_function(fun)}")
+    outs, linear = linearize_flat(prepared(flat), xs, subject=f"vjp of {describe_function(fun)}")
     if isinstance(flat, FlatWithRefs):
         outs = flat.ended(outs)
         linear = Linearized(linear.tape, linear.records, linear.inputs, linear.outputs[: len(outs)])

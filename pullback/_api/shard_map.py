@@ -20,6 +20,7 @@ from pullback._core.tree import tree_flatten, tree_leaves, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, tree_flatten_with_path, tree_map
 from pullback._core.typing import AxisName, F, PyTree, PyTreePrefix
 from pullback._higher_order.bodies import trace_body
+from pullback._higher_order.parts import parts_along
 from pullback._higher_order.shard_map import Layout, bind_shard_map
 from pullback._higher_order.varying import resolved
 from pullback._ops.shape import expand_dims, reshape
@@ -162,7 +163,7 @@ def _call(f: Any, args: tuple, in_specs: PyTreePrefix, out_specs: PyTreePrefix, 
                     f"{layout.mesh} asks for. Pad it to a multiple of {count}"
                 )
         avals.append(layout.local(x.aval, spec))
-    with layout.scope():
+    with layout.scope(), parts_along(layout.names if layout.check else ()):
         body = trace_body("shard_map", f, in_tree, avals, "f")
     consts = list(body.consts)
     specs = (*[PartitionSpec()] * len(consts), *ins)

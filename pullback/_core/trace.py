@@ -275,6 +275,8 @@ class Context(threading.local):
 
     trace: Trace
     axis_sizes: tuple[tuple[Any, int], ...] = ()
+    # the `shard_map` whose function is being traced
+    parts: Any = None
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return "context"  # there is one instance; functions that are pickled by value refer to it

@@ -126,6 +126,7 @@ def _ready(jaxpr: Jaxpr, in_specs: Specs, out_specs: Specs | None, layout: Layou
     if not layout.check:
         return jaxpr, [frozenset(layout.names)] * len(jaxpr.outvars)
     jaxpr, outs = resolved(jaxpr, [layout.varying(spec) for spec in in_specs], layout.names)
+    jaxpr, _ = dce(jaxpr)  # values of which it was asked alone where they vary
     if out_specs is None:
         return jaxpr, list(outs)
     return raised(jaxpr, outs, [a | layout.varying(s) for a, s in zip(outs, out_specs, strict=True)], layout.names), [

@@ -11,8 +11,9 @@ from typing import Any
 
 from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var
 from pullback._core.primitive import Collective
-from pullback._ops.collectives import psum_p
-from pullback._ops.variance import psum_invariant_p, pvary_p, ruled_operand_p, ruled_result_p, total_p
+from pullback._higher_order.parts import as_varying_p, ended_p, loose_p, loose_tangent_p, match_p, vary_as_p
+from pullback._ops.collectives import psum_p, pvary_p
+from pullback._ops.variance import psum_invariant_p, ruled_operand_p, ruled_result_p, total_p
 
 # the axes along which a value varies
 Axes = frozenset[Any]
@@ -92,13 +93,16 @@ class _Resolution:
         union = frozenset().union(*map(self.of, operands))
         primitive = eqn.primitive
         if primitive is total_p:
-            out, axes = operands[0], self.of(operands[0])
-            for name in self.ordered(axes & frozenset(eqn.params["axes"])):
-                axes = axes - {name}
-                out = self.emit(psum_invariant_p, out, {"axis_name": name}, axes)
-            self.replaced[eqn.outvars[0]] = out
-        elif primitive is pvary_p:
+            along = self.of(operands[0]) & frozenset(eqn.params["axes"])
+            self.replaced[eqn.outvars[0]] = self.summed(operands[0], along)
+        elif primitive in (pvary_p, as_varying_p):
             self.replaced[eqn.outvars[0]] = self.raise_to(operands[0], union | frozenset(eqn.params["axes"]), pvary_p)
+        elif primitive in (loose_p, ended_p):
+            self.replaced[eqn.outvars[0]] = operands[0]
+        elif primitive in (loose_tangent_p, vary_as_p):
+            self.replaced[eqn.outvars[0]] = self.raised_constant(operands[0], union)
+        elif primitive is match_p:
+            self.replaced[eqn.outvars[0]] = self.summed(operands[0], self.of(operands[0]) - self.of(operands[1]))
         elif primitive is ruled_result_p:
             self.keep(eqn, operands, [union - frozenset(eqn.params["axes"])])
         elif primitive is ruled_operand_p:
@@ -130,9 +134,17 @@ class _Resolution:
         out = union | {name} if eqn.primitive.varies else union - {name}
         self.keep(eqn, operands, [out], primitive=primitive)
 
+    def summed(self, atom: Any, axes: Axes) -> Any:
+        """The sum along axes on which the value varies."""
+        left = self.of(atom)
+        for name in self.ordered(axes):
+            left = left - {name}
+            atom = self.emit(psum_invariant_p, atom, {"axis_name": name}, left)
+        return atom
+
     def raised_constant(self, atom: Any, axes: Axes) -> Any:
         """A value that varies along these axes; a number too, which has no variable yet."""
-        if type(atom) is Var:
+        if type(atom) is Var or not axes:
             return self.raise_to(atom, axes, pvary_p)
         return self.emit(pvary_p, atom, {"axes": self.ordered(axes)}, axes)
 

@@ -11,7 +11,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
 from pullback._core.primitive import Collective, Primitive
-from pullback._core.trace import lookup_axis_size
+from pullback._core.trace import context, lookup_axis_size
 from pullback._core.tree_paths import tree_map
 from pullback._core.types import make_aval
 from pullback._core.typing import AxisName, PyTree
@@ -130,6 +130,24 @@ def _of_own_group(x: Array, axis_name: AxisName, groups: list[list[int]], comput
     return dynamic_index_in_dim(concatenate(results, 0), own, 0, False)
 
 
+# --- a step inside of `shard_map`, see `variance.py` ---
+
+
+def identity_along(name: str) -> Primitive:
+    """An operation that changes nothing, along `axes`, but how its cotangent is combined."""
+    p = Primitive(name)
+    keeps_type(p)
+    p.kernel = lambda x, axes: x
+    p.lower = lambda ctx, x, axes: x
+    p.batch = lambda trace, operands, dims, axes: (p.bind(*operands, axes=axes), dims[0])
+    linear_jvp(p)
+    return p
+
+
+# one value, seen as a value of each device
+pvary_p: Primitive = identity_along("pvary")
+
+
 def psum(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The sum over a named axis (or several) of every leaf of `x`; of bools as int32.
 
@@ -166,6 +184,8 @@ def pmean(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequenc
         leaf = convert_element_type(leaf, *dtypes.to_inexact(leaf.aval.dtype, leaf.aval.weak_type))
         if parts is not None:
             return _of_own_group(leaf, axis_name, parts, mean)
+        if context.parts is not None:  # a mean counts a value that is the same everywhere as that of each device
+            leaf = pvary_p.bind(leaf, axes=_names("pmean", axis_name))
         total = psum(leaf, axis_name)
         return div(total, scalar(total, size))
 

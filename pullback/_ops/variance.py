@@ -14,31 +14,17 @@ from pullback._core.primitive import Collective, Primitive
 from pullback._core.trace import lookup_axis_size
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import AxisName, PyTree
-from pullback._ops.collectives import psum_p
+from pullback._ops.collectives import identity_along, psum_p, pvary_p
 from pullback._ops.rules import keeps_type, linear_jvp
 from pullback._xla.manual import all_reduce
 
-
-def _identity(name: str) -> Primitive:
-    """An operation that changes nothing, along `axes`, but how its cotangent is combined."""
-    p = Primitive(name)
-    keeps_type(p)
-    p.kernel = lambda x, axes: x
-    p.lower = lambda ctx, x, axes: x
-    p.batch = lambda trace, operands, dims, axes: (p.bind(*operands, axes=axes), dims[0])
-    linear_jvp(p)
-    return p
-
-
-# one value, seen as a value of each device
-pvary_p: Primitive = _identity("pvary")
 # one value as an operand of a function with rules of its own, whose cotangent the rule may have summed or not
-ruled_operand_p: Primitive = _identity("ruled_operand")
+ruled_operand_p: Primitive = identity_along("ruled_operand")
 # the cotangent of such an operand: summed over the axes along which it differs
-total_p: Primitive = _identity("total")
+total_p: Primitive = identity_along("total")
 
 # a result of such a function that is one value, though operands differ
-ruled_result_p: Primitive = _identity("ruled_result")
+ruled_result_p: Primitive = identity_along("ruled_result")
 
 psum_invariant_p: Collective = Collective("psum_invariant", varies=False)
 keeps_type(psum_invariant_p)
