@@ -14,11 +14,10 @@ import pullback as pb
 import pullback.numpy as pnp
 from benchmarks.accuracy import exact, grid, kept, reasons, report
 from benchmarks.accuracy.compare import Cell, Line, lines
-from benchmarks.accuracy.elementwise import COMPLEX, NN, NUMPY
-from benchmarks.accuracy.special import SPECIAL, beta_tails
-from benchmarks.accuracy.stats import STATS
+from benchmarks.accuracy.special import beta_tails
+from benchmarks.accuracy.table import TABLE
 
-FUNCTIONS = {f.name: f for f in (*NUMPY, *NN, *SPECIAL, *STATS, *COMPLEX)}
+FUNCTIONS = {f.name: f for f in TABLE}
 
 CHECKED = [
     "numpy.exp2",

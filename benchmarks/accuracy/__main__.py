@@ -8,7 +8,8 @@
 A NAME is a function such as numpy.expm1, or a pattern with * or ?; what stands after the name in the table, as in
 "nn.gelu tanh", may be left out. With --worst a line says what came and what is right at its worst point. With --lines
 the lines of functions that the file has are taken from it, and others are measured and appended to it: a page can be
-printed from several runs. A function is added by a line in elementwise.py, special.py or stats.py; why a line misses
+printed from several runs. A function is added by a line in elementwise.py, special.py, integrals.py,
+stats.py, counts.py or vectors.py; why a line misses
 its goal, if that is to stay, is said in reasons.py.
 """
 
@@ -25,13 +26,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from . import kept, report
 from .compare import Line, lines
-from .elementwise import COMPLEX, NN, NUMPY
 from .function import Function
 from .libraries import COLUMNS
-from .special import SPECIAL
-from .stats import STATS
-
-TABLE = [*NUMPY, *NN, *SPECIAL, *STATS, *COMPLEX]
+from .table import TABLE
 
 
 def main() -> None:

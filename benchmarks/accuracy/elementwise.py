@@ -16,6 +16,10 @@ def power(x, y):
     return mpf(1) if y == 0 else mp.power(x, y)
 
 
+def trunc(x):
+    return mp.sign(x) * mp.floor(abs(x))
+
+
 def sigmoid(x):
     return 1 / (1 + mp.exp(-x))
 
@@ -131,8 +135,14 @@ NUMPY = [
             (2, 1): lambda x, y: mp.power(x, y) * mp.log(x) ** 2,
         },
     ),
+    row("numpy.add", lambda x, y: x + y, torch="add"),
+    row("numpy.subtract", lambda x, y: x - y, torch="subtract"),
     row("numpy.divide", lambda x, y: x / y, torch="divide"),
     row("numpy.multiply", lambda x, y: x * y, torch="multiply"),
+    row("numpy.float_power", power, POSITIVE, Range(-1e3, 1e3, (0.0, 1.0)), torch="float_power", orders=(0,)),
+    row("numpy.fmod", lambda x, y: x - y * trunc(x / y), torch="fmod", orders=(0,)),
+    row("numpy.remainder", lambda x, y: x - y * mp.floor(x / y), torch="remainder", orders=(0,)),
+    row("numpy.floor_divide", lambda x, y: mp.floor(x / y), torch="floor_divide", orders=(0,)),
     row("numpy.exp", mp.exp, torch="exp"),
     row("numpy.exp2", lambda x: mp.power(2, x), torch="exp2"),
     row("numpy.expm1", mp.expm1, torch="expm1"),
@@ -264,10 +274,10 @@ def acosh(z):
     return 2 * mp.log(mp.sqrt((z + 1) / 2) + mp.sqrt((z - 1) / 2))
 
 
-def complex_rows(name, reference, x=REAL, y=REAL, torch=None):
+def complex_rows(name, reference, x=REAL, y=REAL, torch=None, module="numpy", orders=(0,), special=False):
     def make(part):
         def of(L):
-            f = getattr(L.numpy, name)
+            f = getattr(getattr(L, module), name)
             return lambda x, y: getattr(L.numpy, part)(f(L.lax.complex(x, y)))
 
         return of
@@ -275,11 +285,20 @@ def complex_rows(name, reference, x=REAL, y=REAL, torch=None):
     def make_torch(part):
         if torch is None:
             return None
-        return lambda module: lambda x, y: getattr(module, part)(getattr(module, torch)(module.complex(x, y)))
+        return lambda T: lambda x, y: getattr(T, part)(getattr(T, torch)(T.complex(x, y)))
 
     parts = {"real": lambda x, y: mp.re(reference(mp.mpc(x, y))), "imag": lambda x, y: mp.im(reference(mp.mpc(x, y)))}
     return [
-        row(f"numpy.{name} complex, {part}", of, x, y, make=make(part), torch=make_torch(part), orders=(0,))
+        row(
+            f"{module}.{name} complex, {part}",
+            of,
+            x,
+            y,
+            make=make(part),
+            torch=make_torch(part),
+            orders=orders,
+            special=special,
+        )
         for part, of in parts.items()
     ]
 

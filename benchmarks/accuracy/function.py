@@ -40,9 +40,10 @@ class Function:
     """A row of the table.
 
     `name` is a path such as "numpy.expm1": looked up in pullback and in JAX, unless `make` builds the function out of
-    a library `L` (with `L.numpy`, `L.lax`, `L.nn`, `L.special`, `L.stats`). `torch` is a path in PyTorch, or a function
-    of the module `torch`. `reference` takes and returns mpmath numbers and may cancel: it is evaluated with as many
-    digits as it takes. `derivatives[order, argument]` are closed forms for those that are slow to get from differences.
+    a library `L` (with `L.numpy`, `L.lax`, `L.nn`, `L.special`, `L.stats`, `L.vmap`). `torch` is a path in PyTorch, or
+    a function of the module `torch`. `reference` takes and returns mpmath numbers and may cancel: it is evaluated with
+    as many digits as it takes. `derivatives[order, argument]` are closed forms for those that are slow to get from
+    differences.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Function:
     derivatives: dict[tuple[int, int], Callable] = field(default_factory=dict)
     constant: tuple[int, ...] = ()  # arguments in which it is not differentiated
     dtypes: tuple[str, ...] = ("float32", "float64")
+    jax: bool = True  # False where JAX's does not come back from a call on the grid
 
     @property
     def arity(self) -> int:
@@ -94,3 +96,13 @@ def row(name: str, reference: Callable, *ranges: Range, **options: Any) -> Funct
         named = all(kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
         ranges = (REAL,) * (len(kinds) if named else 1)  # mpmath's own functions do not say
     return Function(name, reference, ranges, **options)
+
+
+def special(name: str, reference: Callable, *ranges: Range, **options: Any) -> Function:
+    """A line of a function of `scipy.special`."""
+    return row(f"special.{name}", reference, *ranges, special=True, **options)
+
+
+def stats(name: str, reference: Callable, *ranges: Range, **options: Any) -> Function:
+    """A line of a function of `scipy.stats`."""
+    return row(f"stats.{name}", reference, *ranges, special=True, **options)

@@ -21,6 +21,8 @@ def _library(root: str) -> SimpleNamespace:
             "betabinom",
             "binom",
             "cauchy",
+            "chi2",
+            "dirichlet",
             "expon",
             "gamma",
             "gennorm",
@@ -29,6 +31,8 @@ def _library(root: str) -> SimpleNamespace:
             "gumbel_r",
             "laplace",
             "logistic",
+            "multinomial",
+            "multivariate_normal",
             "nbinom",
             "norm",
             "pareto",
@@ -40,7 +44,7 @@ def _library(root: str) -> SimpleNamespace:
             "wrapcauchy",
         ):
             importlib.import_module(f"jax.scipy.stats.{name}")
-    return SimpleNamespace(**found)
+    return SimpleNamespace(**found, vmap=importlib.import_module(root).vmap)
 
 
 @functools.cache
@@ -83,7 +87,7 @@ def ours(function: Function, order: int, argument: int, grid: list[np.ndarray], 
 def theirs(function: Function, order: int, argument: int, grid: list[np.ndarray]) -> np.ndarray | None:
     import jax
 
-    f = function.of(jax_library())
+    f = function.of(jax_library()) if function.jax else None
     if f is None:
         return None
     try:

@@ -92,11 +92,7 @@ REASONS: tuple[Reason, ...] = (
     Reason("special.betainc", None, None, _FLUSHED),
     Reason("special.poch", None, 0, _FLUSHED),
     Reason("special.poch", None, None, "where the value overflows, its derivatives are it times what is small"),
-    Reason("special.exp1", None, 2, _FLUSHED),
-    Reason("special.expi", None, None, "at 0, where the function has a pole; and where exp(x) leaves the range"),
-    Reason("special.erfcx", None, 2, "far out the second derivative is made of the first one of the hazard's excess"),
     Reason("special.expn", "float64", 0, "above 1 the continued fraction takes 70 steps, each of which rounds"),
-    Reason("special.dawsn", None, 2, "between the recurrence and the asymptotic series both lose digits"),
     Reason(
         "stats.betabinom.logpmf",
         None,

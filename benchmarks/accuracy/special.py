@@ -4,8 +4,9 @@ import math
 
 from mpmath import mp, mpf
 
-from .elementwise import normal_below, sigmoid
-from .function import POSITIVE, REAL, SIGNED_UNIT, UNIT, Range, row
+from .elementwise import NARROW, complex_rows, normal_below, off_the_axes, sigmoid
+from .function import POSITIVE, REAL, SIGNED_UNIT, UNIT, Range, special
+from .integrals import INTEGRALS, faddeeva
 
 MODERATE = Range(-170.0, 170.0, tuple(float(k) for k in range(-5, 6)))
 POLES = Range(points=(1.0, 2.0, *(float(-k) for k in range(12))))
@@ -74,10 +75,6 @@ def erfinv_slope(order):
         return u if order == 1 else 2 * y * u * u
 
     return slope
-
-
-def special(name, reference, *ranges, **options):
-    return row(f"special.{name}", reference, *ranges, special=True, **options)
 
 
 def polygamma(n, x):
@@ -191,9 +188,64 @@ def boxcox(x, power):
     return mp.expm1(power * mp.log(x)) / power if power else mp.log(x)
 
 
-def part_of(name, i):
-    """The maker of one of the results of a function."""
-    return lambda L: lambda x: getattr(L.special, name)(x)[i]
+def kummer_slope(order):
+    """DLMF 13.3.16."""
+    return lambda a, b, x: mp.rf(a, order) / mp.rf(b, order) * mp.hyp1f1(a + order, b + order, x)
+
+
+def gauss(a, b, c, x):
+    if x == 1 and c - a - b <= 0:
+        raise ZeroDivisionError
+    return mp.hyp2f1(a, b, c, x)
+
+
+def gauss_slope(order):
+    """DLMF 15.5.2."""
+    return lambda a, b, c, x: (
+        mp.rf(a, order) * mp.rf(b, order) / mp.rf(c, order) * gauss(a + order, b + order, c + order, x)
+    )
+
+
+def harmonic(n, m, theta, phi):
+    """By the sum of DLMF 14.7.10 and 14.3.4 for whole degrees: products of sines and cosines of half the angle."""
+    if not 0 <= theta <= mp.pi:
+        raise ValueError("outside")
+    sine, cosine, k = mp.sin(theta / 2), mp.cos(theta / 2), abs(m)
+    total = sum(
+        (-1) ** i * mp.binomial(n, i) * mp.binomial(n, i + k) * sine ** (2 * i + k) * cosine ** (2 * n - 2 * i - k)
+        for i in range(n - k + 1)
+    )
+    # the sum is that of Jacobi's polynomial: (n! / (n + k)!) times Ferrers' function, but for the sign
+    factorials = mp.factorial(n) ** 2 / (mp.factorial(n - k) * mp.factorial(n + k))
+    size = mp.sqrt((2 * n + 1) / (4 * mp.pi) / factorials) * total
+    sign = (-1) ** k if m > 0 else 1
+    return sign * size * mp.expj(m * phi)
+
+
+def harmonic_part(n, m, part, argument=None):
+    """The real or imaginary part; with an argument, of the derivative along it, along the first by DLMF 14.10.5."""
+
+    def of(theta, phi):
+        value = harmonic(n, m, theta, phi)
+        if argument == 0:
+            following = mp.sqrt((n - m) * (n + m + 1)) * mp.expj(-phi) * harmonic(n, m + 1, theta, phi)
+            value = (m * mp.cot(theta) * value if m else 0) + following
+        elif argument == 1:
+            value *= 1j * m
+        return mp.re(value) if part == "real" else mp.im(value)
+
+    return of
+
+
+def harmonic_maker(n, m, part):
+    def make(L):
+        def function(theta, phi):
+            degree, order = (L.numpy.full(theta.shape, k, "int32") for k in (n, m))
+            return getattr(L.numpy, part)(L.special.sph_harm_y(degree, order, theta, phi, n_max=n))
+
+        return function
+
+    return make
 
 
 def multigammaln_of_3(L):
@@ -301,24 +353,7 @@ SPECIAL = [
     special("i1", lambda x: mp.besseli(1, x), torch="special.i1"),
     special("i0e", lambda x: mp.exp(-abs(x)) * mp.besseli(0, x), REAL.with_kinks(0.0), torch="special.i0e"),
     special("i1e", lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), REAL.with_kinks(0.0), torch="special.i1e"),
-    # integrals
-    special("erfcx", lambda x: mp.exp(x * x) * mp.erfc(x), Range(-26.0, 1e4), torch="special.erfcx"),
-    special("dawsn", lambda x: mp.sqrt(mp.pi) / 2 * mp.exp(-x * x) * mp.erfi(x), Range(-30.0, 30.0)),
-    special("exp1", mp.e1, Range(0.0, 700.0, (0.0, 1.0))),
-    special("expi", mp.ei, Range(-700.0, 700.0)),
-    special(
-        "expn", lambda n, x: mp.expint(n, x), Range(only=(0.0, 1.0, 2.0, 5.0, 20.0)), Range(0.0, 700.0), constant=(0,)
-    ),
-    special("spence", lambda x: mp.polylog(2, 1 - x).real, Range(0.0, 1e10, (0.0, 0.5, 1.0, 2.0))),
-    *(
-        special(f"{name} {part}", reference, Range(low, 1e4), make=part_of(name, i))
-        for name, i, part, reference, low in (
-            ("sici", 0, "si", mp.si, -1e4),
-            ("sici", 1, "ci", mp.ci, 0.0),
-            ("fresnel", 0, "s", mp.fresnels, -1e3),
-            ("fresnel", 1, "c", mp.fresnelc, -1e3),
-        )
-    ),
+    *INTEGRALS,
     # powers and factorials
     special("boxcox", boxcox, Range(0.0, 1e10, (0.0, 1.0)), Range(-10.0, 10.0, (0.0,)), orders=(0, 1)),
     special(
@@ -351,5 +386,33 @@ SPECIAL = [
         Range(only=(0.25, 1.0, 7.5)),
         Range(-60.0, 60.0),
         constant=(0, 1),
+        derivatives={(1, 2): kummer_slope(1), (2, 2): kummer_slope(2)},
+    ),
+    special(
+        "hyp2f1",
+        gauss,
+        Range(only=(0.5, 2.25)),
+        Range(only=(1.0, 2.7, 4.0)),
+        Range(only=(1.9, 3.5)),
+        Range(-1e4, 1.0, (0.0, 0.5, 1.0)),
+        constant=(0, 1, 2),
+        derivatives={(1, 3): gauss_slope(1), (2, 3): gauss_slope(2)},
+    ),
+    special("loggamma", mp.loggamma, POSITIVE, derivatives={(1, 0): mp.digamma, (2, 0): lambda x: polygamma(1, x)}),
+    *complex_rows("loggamma", off_the_axes(mp.loggamma), NARROW, NARROW, module="special", special=True),
+    *complex_rows(
+        "wofz", faddeeva, Range(-1e4, 1e4), Range(-5.0, 1e4), module="special", special=True, orders=(0, 1, 2)
+    ),
+    *(
+        special(
+            f"sph_harm_y {n} {m}, {part}",
+            harmonic_part(n, m, part),
+            Range(0.0, math.pi, (0.0, math.pi / 2, math.pi)),
+            Range(-math.pi, math.pi, (0.0,)),
+            make=harmonic_maker(n, m, part),
+            derivatives={(1, i): harmonic_part(n, m, part, i) for i in (0, 1)},
+            orders=(0, 1),
+        )
+        for n, m, part in ((1, 0, "real"), (5, 2, "real"), (5, 2, "imag"))
     ),
 ]

@@ -4,30 +4,24 @@ import math
 
 from mpmath import mp, mpf
 
+from .closed import negated as opposite
+from .closed import of_exp, of_log, scaled
 from .elementwise import normal_below, sigmoid, softplus
-from .function import POSITIVE, REAL, UNIT, Range, row
+from .function import POSITIVE, REAL, UNIT, Range, stats
 from .special import (
     SHAPE,
     beta_density,
     beta_tails,
     betainc,
-    gamma_density,
-    gamma_density_slope,
     log_beta,
     lower_gamma,
     negated,
     normal_quantile,
     normal_quantile_slope,
+    polygamma,
     upper_gamma,
     xlogy,
 )
-
-BIT = Range(only=(0.0, 1.0))
-WHOLE = Range(only=(*map(float, range(20)), 1e2, 1e3, 1e5, 1e6))
-
-
-def stats(name, reference, *ranges, **options):
-    return row(f"stats.{name}", reference, *ranges, special=True, **options)
 
 
 def cauchy_below(x):
@@ -92,48 +86,8 @@ def log_gamma_tail_slope(upper, order):
     return slope
 
 
-def bernoulli_logpmf(k, p):
-    return xlogy(k, p) + xlogy(1 - k, 1 - p)
-
-
-def poisson_below(k, mu):
-    return upper_gamma(mp.floor(k) + 1, mu)
-
-
-def poisson_entropy(mu):
-    """The sum over all counts that matter at the working precision."""
-    if not mu:
-        return mpf(0)
-    term, log, total, k = mp.exp(-mu), -mu, mpf(0), 0
-    while k < mu + 2 or abs(term * log) > mp.ldexp(total, -mp.prec - 20):
-        total -= term * log
-        k += 1
-        term, log = term * mu / k, log + mp.log(mu / k)
-    return total
-
-
 def laplace_below(x):
     return mp.exp(x) / 2 if x < 0 else 1 - mp.exp(-x) / 2
-
-
-def log_comb(n, k):
-    return mp.loggamma(n + 1) - mp.loggamma(k + 1) - mp.loggamma(n - k + 1)
-
-
-def binom_logpmf(k, n, p):
-    if k > n:
-        raise ValueError("impossible")
-    return log_comb(n, k) + xlogy(k, p) + xlogy(n - k, 1 - p)
-
-
-def betabinom_logpmf(k, n, a, b):
-    if k > n or a <= 0 or b <= 0:
-        raise ValueError("impossible")
-    return log_comb(n, k) + log_beta(k + a, n - k + b) - log_beta(a, b)
-
-
-def nbinom_logpmf(k, n, p):
-    return mp.loggamma(n + k) - mp.loggamma(n) - mp.loggamma(k + 1) + xlogy(n, p) + xlogy(k, 1 - p)
 
 
 def gennorm_logpdf(x, beta):
@@ -149,7 +103,21 @@ def vonmises_logpdf(x, kappa):
     return kappa * mp.cos(x) - mp.log(2 * mp.pi * mp.besseli(0, kappa))
 
 
+def mean_cosine(kappa):
+    return mp.besseli(1, kappa) / mp.besseli(0, kappa)
+
+
+VONMISES_SLOPES = {
+    (1, 0): lambda x, kappa: -kappa * mp.sin(x),
+    (2, 0): lambda x, kappa: -kappa * mp.cos(x),
+    (1, 1): lambda x, kappa: mp.cos(x) - mean_cosine(kappa),
+    (2, 1): lambda x, kappa: mean_cosine(kappa) ** 2 + mean_cosine(kappa) / kappa - 1,
+}
+
+
 def wrapcauchy_pdf(x, c):
+    if not 0 < c < 1:
+        raise ValueError("no concentration")
     return (1 - c * c) / (2 * mp.pi * (1 + c * c - 2 * c * mp.cos(x)))
 
 
@@ -171,9 +139,76 @@ def truncnorm_below(x, a, b):
     return normal_mass(a, x) / normal_mass(a, b)
 
 
-TRIALS = Range(only=(1.0, 2.0, 10.0, 1e3, 1e6))
+def truncnorm_above(x, a, b):
+    return truncnorm_below(-x, -b, -a)
+
+
+def log_of_part(f, rest):
+    return lambda *xs: mp.log(f(*xs)) if f(*xs) < 0.5 else mp.log1p(-rest(*xs))
+
+
+def share_at(v, a, b):
+    """The density at v, in units of the mass of the interval."""
+    return mp.exp(-v * v / 2) / mp.sqrt(2 * mp.pi) / normal_mass(a, b)
+
+
+def inside(f):
+    def checked(x, a, b):
+        if not a < x < b:
+            raise ValueError("outside")
+        return f(x, a, b)
+
+    return checked
+
+
+TRUNCNORM_SLOPES = {
+    (1, 0): inside(lambda x, a, b: -x),
+    (2, 0): inside(lambda x, a, b: mpf(-1)),
+    (1, 1): inside(lambda x, a, b: share_at(a, a, b)),
+    (2, 1): inside(lambda x, a, b: share_at(a, a, b) * (share_at(a, a, b) - a)),
+    (1, 2): inside(lambda x, a, b: -share_at(b, a, b)),
+    (2, 2): inside(lambda x, a, b: share_at(b, a, b) * (share_at(b, a, b) + b)),
+}
+TRUNCNORM_TAIL_SLOPES = {
+    (1, 0): inside(lambda x, a, b: share_at(x, a, b)),
+    (2, 0): inside(lambda x, a, b: -x * share_at(x, a, b)),
+    (1, 1): lambda x, a, b: -share_at(a, a, b) * truncnorm_above(x, a, b),
+    (2, 1): lambda x, a, b: share_at(a, a, b) * truncnorm_above(x, a, b) * (a - 2 * share_at(a, a, b)),
+    (1, 2): lambda x, a, b: -share_at(b, a, b) * truncnorm_below(x, a, b),
+    (2, 2): lambda x, a, b: share_at(b, a, b) * truncnorm_below(x, a, b) * (b + 2 * share_at(b, a, b)),
+}
+CHI2_SLOPES = scaled(
+    {
+        (1, 0): lambda x, a: (a - 1) / x - 1,
+        (2, 0): lambda x, a: -(a - 1) / x**2,
+        (1, 1): lambda x, a: mp.log(x) - mp.digamma(a),
+        (2, 1): lambda x, a: -polygamma(1, a),
+    },
+    0.5,
+)
+
+
+def chi2_logpdf(x, n):
+    return gamma_logpdf(x / 2, n / 2) - mp.log(2)
+
+
+GENNORM_SLOPES = {
+    (1, 0): lambda x, beta: -mp.sign(x) * beta * abs(x) ** (beta - 1),
+    (2, 0): lambda x, beta: -beta * (beta - 1) * abs(x) ** (beta - 2),
+    (1, 1): lambda x, beta: -(abs(x) ** beta) * mp.log(abs(x)) + mp.digamma(1 + 1 / beta) / beta**2,
+    (2, 1): lambda x, beta: (
+        -(abs(x) ** beta) * mp.log(abs(x)) ** 2
+        - 2 * mp.digamma(1 + 1 / beta) / beta**3
+        - polygamma(1, 1 + 1 / beta) / beta**4
+    ),
+}
+
+
 MODEST = Range(-30.0, 30.0, (0.0, 1.0, -1.0)).with_kinks(0.0)
+POWER = Range(0.1, 10.0, (1.0, 2.0))
+ANGLE = Range(-math.pi, math.pi, (0.0,))
 GUMBEL = Range(-600.0, 800.0)
+MIRRORED_GUMBEL = Range(-800.0, 600.0)
 PARETO = Range(1.0, math.inf, (1.0,), kinks=(1.0,))
 ENDS = Range(-40.0, 40.0, (0.0, 1.0, -1.0))
 
@@ -282,46 +317,25 @@ STATS = [
     ),
     stats("t.logpdf", t_logpdf, REAL, Range(0.0, 1e10, (0.0, 1.0, 2.0, 30.0))),
     stats("t.pdf", lambda x, n: mp.exp(t_logpdf(x, n)), REAL, Range(0.0, 1e10, (0.0, 1.0, 2.0, 30.0))),
-    stats("poisson.logpmf", lambda k, mu: xlogy(k, mu) - mu - mp.loggamma(k + 1), WHOLE, POSITIVE, constant=(0,)),
-    stats("poisson.pmf", lambda k, mu: mp.exp(xlogy(k, mu) - mu - mp.loggamma(k + 1)), WHOLE, POSITIVE, constant=(0,)),
+    stats("gennorm.logpdf", gennorm_logpdf, MODEST, POWER, derivatives=GENNORM_SLOPES),
     stats(
-        "poisson.cdf",
-        poisson_below,
-        WHOLE,
-        POSITIVE,
-        constant=(0,),
+        "gennorm.pdf",
+        lambda x, beta: mp.exp(gennorm_logpdf(x, beta)),
+        MODEST,
+        POWER,
+        derivatives=of_exp(gennorm_logpdf, GENNORM_SLOPES),
+    ),
+    stats(
+        "gennorm.cdf",
+        gennorm_below,
+        MODEST,
+        POWER,
+        constant=(1,),
         derivatives={
-            (1, 1): lambda k, mu: -gamma_density(k + 1, mu),
-            (2, 1): lambda k, mu: -gamma_density_slope(k + 1, mu),
+            (1, 0): lambda x, beta: mp.exp(gennorm_logpdf(x, beta)),
+            (2, 0): of_exp(gennorm_logpdf, GENNORM_SLOPES)[1, 0],
         },
     ),
-    stats("poisson.entropy", poisson_entropy, Range(0.0, 150.0, (0.0, 1.0, 100.0)), orders=(0,)),
-    stats("bernoulli.logpmf", bernoulli_logpmf, BIT, UNIT, constant=(0,)),
-    stats("bernoulli.pmf", lambda k, p: mp.exp(bernoulli_logpmf(k, p)), BIT, UNIT, constant=(0,)),
-    stats(
-        "bernoulli.cdf",
-        lambda k, p: mpf(0) if k < 0 else 1 - p if k < 1 else mpf(1),
-        Range(only=(-1.0, 0.0, 0.5, 1.0, 2.0)),
-        UNIT,
-        constant=(0,),
-    ),
-    stats("bernoulli.ppf", lambda q, p: mpf(int(q > 1 - p)), UNIT, UNIT, orders=(0,)),
-    stats("binom.logpmf", binom_logpmf, WHOLE, TRIALS, UNIT, constant=(0, 1)),
-    stats("binom.pmf", lambda k, n, p: mp.exp(binom_logpmf(k, n, p)), WHOLE, TRIALS, UNIT, constant=(0, 1)),
-    stats("betabinom.logpmf", betabinom_logpmf, WHOLE, TRIALS, SHAPE, SHAPE, constant=(0, 1), orders=(0, 1)),
-    stats("nbinom.logpmf", nbinom_logpmf, WHOLE, SHAPE, UNIT, constant=(0,), orders=(0, 1)),
-    stats(
-        "nbinom.pmf", lambda k, n, p: mp.exp(nbinom_logpmf(k, n, p)), WHOLE, SHAPE, UNIT, constant=(0,), orders=(0, 1)
-    ),
-    stats(
-        "geom.logpmf",
-        lambda k, p: xlogy(k - 1, 1 - p) + mp.log(p),
-        Range(only=(1.0, 2.0, 5.0, 1e3)),
-        UNIT,
-        constant=(0,),
-    ),
-    stats("gennorm.logpdf", gennorm_logpdf, MODEST, Range(0.1, 10.0, (1.0, 2.0)), orders=(0, 1)),
-    stats("gennorm.cdf", gennorm_below, MODEST, Range(0.1, 10.0, (1.0, 2.0)), orders=(0, 1), constant=(1,)),
     stats("gumbel_r.logpdf", lambda x: -x - mp.exp(-x), GUMBEL),
     stats("gumbel_r.pdf", lambda x: mp.exp(-x - mp.exp(-x)), GUMBEL),
     stats("gumbel_r.cdf", lambda x: mp.exp(-mp.exp(-x)), GUMBEL),
@@ -329,17 +343,92 @@ STATS = [
     stats("gumbel_r.logcdf", lambda x: -mp.exp(-x), GUMBEL),
     stats("gumbel_r.logsf", lambda x: mp.log(-mp.expm1(-mp.exp(-x))), GUMBEL),
     stats("gumbel_r.ppf", lambda q: -mp.log(-mp.log(q)), UNIT),
+    stats("gumbel_l.logpdf", lambda x: x - mp.exp(x), MIRRORED_GUMBEL),
+    stats("gumbel_l.pdf", lambda x: mp.exp(x - mp.exp(x)), MIRRORED_GUMBEL),
+    stats("gumbel_l.cdf", lambda x: -mp.expm1(-mp.exp(x)), MIRRORED_GUMBEL),
+    stats("gumbel_l.sf", lambda x: mp.exp(-mp.exp(x)), MIRRORED_GUMBEL),
+    stats("gumbel_l.logcdf", lambda x: mp.log(-mp.expm1(-mp.exp(x))), MIRRORED_GUMBEL),
+    stats("gumbel_l.logsf", lambda x: -mp.exp(x), MIRRORED_GUMBEL),
     stats("gumbel_l.ppf", lambda q: mp.log(-mp.log1p(-q)), UNIT),
     stats("pareto.logpdf", lambda x, b: mp.log(b) - (b + 1) * mp.log(x), PARETO, SHAPE),
     stats("pareto.pdf", lambda x, b: b * x ** (-b - 1), PARETO, SHAPE),
-    stats("pareto.cdf", lambda x, b: 1 - x**-b, PARETO, SHAPE),
+    stats("pareto.cdf", lambda x, b: -mp.expm1(-b * mp.log(x)), PARETO, SHAPE),
     stats("pareto.sf", lambda x, b: x**-b, PARETO, SHAPE),
-    stats("pareto.logcdf", lambda x, b: mp.log1p(-(x**-b)), PARETO, SHAPE, orders=(0, 1)),
-    stats("pareto.ppf", lambda q, b: (1 - q) ** (-1 / b), UNIT, SHAPE, orders=(0, 1)),
-    stats("truncnorm.logpdf", truncnorm_logpdf, ENDS, ENDS, ENDS, orders=(0, 1)),
-    stats("truncnorm.cdf", truncnorm_below, ENDS, ENDS, ENDS, orders=(0, 1)),
-    stats("vonmises.logpdf", vonmises_logpdf, Range(-math.pi, math.pi, (0.0,)), SHAPE, orders=(0, 1)),
-    stats("wrapcauchy.pdf", wrapcauchy_pdf, Range(0.0, 6.28, (0.0, 3.14)), UNIT, orders=(0, 1)),
+    stats("pareto.logcdf", lambda x, b: mp.log(-mp.expm1(-b * mp.log(x))), PARETO, SHAPE),
+    stats("pareto.logsf", lambda x, b: -b * mp.log(x), PARETO, SHAPE),
+    stats("pareto.ppf", lambda q, b: mp.exp(-mp.log1p(-q) / b), UNIT, SHAPE),
+    stats("truncnorm.logpdf", truncnorm_logpdf, ENDS, ENDS, ENDS, derivatives=TRUNCNORM_SLOPES),
+    stats(
+        "truncnorm.pdf",
+        lambda *xs: mp.exp(truncnorm_logpdf(*xs)),
+        ENDS,
+        ENDS,
+        ENDS,
+        derivatives=of_exp(truncnorm_logpdf, TRUNCNORM_SLOPES),
+    ),
+    stats("truncnorm.cdf", truncnorm_below, ENDS, ENDS, ENDS, derivatives=TRUNCNORM_TAIL_SLOPES),
+    stats("truncnorm.sf", truncnorm_above, ENDS, ENDS, ENDS, derivatives=opposite(TRUNCNORM_TAIL_SLOPES)),
+    stats(
+        "truncnorm.logcdf",
+        log_of_part(truncnorm_below, truncnorm_above),
+        ENDS,
+        ENDS,
+        ENDS,
+        derivatives=of_log(truncnorm_below, TRUNCNORM_TAIL_SLOPES),
+    ),
+    stats(
+        "truncnorm.logsf",
+        log_of_part(truncnorm_above, truncnorm_below),
+        ENDS,
+        ENDS,
+        ENDS,
+        derivatives=of_log(truncnorm_above, opposite(TRUNCNORM_TAIL_SLOPES)),
+    ),
+    stats("vonmises.logpdf", vonmises_logpdf, ANGLE, SHAPE, derivatives=VONMISES_SLOPES),
+    stats(
+        "vonmises.pdf",
+        lambda x, kappa: mp.exp(vonmises_logpdf(x, kappa)),
+        ANGLE,
+        SHAPE,
+        derivatives=of_exp(vonmises_logpdf, VONMISES_SLOPES),
+    ),
+    stats("wrapcauchy.logpdf", lambda x, c: mp.log(wrapcauchy_pdf(x, c)), Range(0.0, 6.28, (0.0, 3.14)), UNIT),
+    stats("wrapcauchy.pdf", wrapcauchy_pdf, Range(0.0, 6.28, (0.0, 3.14)), UNIT),
+    stats("chi2.logpdf", chi2_logpdf, SHAPE, SHAPE, derivatives=CHI2_SLOPES),
+    stats(
+        "chi2.pdf",
+        lambda x, n: mp.exp(chi2_logpdf(x, n)),
+        SHAPE,
+        SHAPE,
+        derivatives=of_exp(chi2_logpdf, CHI2_SLOPES),
+    ),
+    *(
+        stats(
+            f"chi2.{name}",
+            lambda x, n, tail=tail: tail(n / 2, x / 2),
+            SHAPE,
+            SHAPE,
+            constant=(1,),
+            derivatives=(opposite if tail is upper_gamma else dict)(
+                {
+                    (1, 0): lambda x, n: mp.exp(chi2_logpdf(x, n)),
+                    (2, 0): of_exp(chi2_logpdf, CHI2_SLOPES)[1, 0],
+                }
+            ),
+        )
+        for name, tail in (("cdf", lower_gamma), ("sf", upper_gamma))
+    ),
+    *(
+        stats(
+            f"chi2.log{name}",
+            lambda x, n, upper=upper: log_gamma_tail(upper)(x / 2, n / 2),
+            SHAPE,
+            SHAPE,
+            constant=(1,),
+            derivatives=scaled({(k, 0): log_gamma_tail_slope(upper, k) for k in (1, 2)}, 0.5),
+        )
+        for name, upper in (("cdf", False), ("sf", True))
+    ),
     stats("uniform.logpdf", lambda x: mpf(0), UNIT.with_kinks(0.0, 1.0)),
     stats("uniform.pdf", lambda x: mpf(1), UNIT.with_kinks(0.0, 1.0)),
     stats("uniform.cdf", lambda x: x, UNIT.with_kinks(0.0, 1.0)),

@@ -161,10 +161,15 @@ def _one_order_less(n: Array, x: Array) -> Array:
     return c.select(none, least, expn_p.bind(less, x))
 
 
-def _grown(x: Array) -> Array:
+def _grown(x: Expr) -> Expr:
     """exp(x) / x, in range as long as the quotient is."""
-    root = exp(mul(scalar(x, 0.5), x))
-    return mul(root, div(root, x))
+    root = (x * 0.5).exp()
+    return root * (root / x)
+
+
+def _grown_slope(x: Array, y: Array) -> Array:
+    """As a product: a difference of exp(x) / x and exp(x) / x**2 would leave the range before it does."""
+    return mul(y, sub(scalar(x, 1), div(scalar(x, 1), x)))
 
 
 def _sine_quotient(x: Array) -> Array:
@@ -178,8 +183,9 @@ def _sine_quotient(x: Array) -> Array:
     return c.select(near, series, div(sin(away), away))
 
 
-exp1_p = unary("exp1", kernel(_e1), written(_e1), lambda t, x, y: neg(mul(t, div(exp(neg(x)), x))), FLOAT)
-expi_p = unary("expi", kernel(_ei), written(_ei), lambda t, x, y: mul(t, _grown(x)), FLOAT)
+_grown_p = unary("exp_quotient", kernel(_grown), written(_grown), lambda t, x, y: mul(t, _grown_slope(x, y)), FLOAT)
+exp1_p = unary("exp1", kernel(_e1), written(_e1), lambda t, x, y: mul(t, _grown_p.bind(neg(x))), FLOAT)
+expi_p = unary("expi", kernel(_ei), written(_ei), lambda t, x, y: mul(t, _grown_p.bind(x)), FLOAT)
 expn_p = nary(
     "expn",
     kernel(_en),

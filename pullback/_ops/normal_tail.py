@@ -65,13 +65,13 @@ _DOUBLE = (
 )
 
 
-def _scaled_excess(z: Expr) -> Expr:
+def scaled_excess(z: Expr) -> Expr:
     return polynomial(1.0 - 8.0 / (z + 4.0), _DOUBLE if z.double else _SINGLE)
 
 
 def hazard_below(z: Expr) -> Expr:
     """h(-z) for z >= 0."""
-    return z + _scaled_excess(z) / (z + 1.0)
+    return z + scaled_excess(z) / (z + 1.0)
 
 
 def _above(z: Expr) -> Expr:
@@ -91,7 +91,7 @@ def _hazard(x: Expr) -> Expr:
 def _bend(x: Expr) -> Expr:
     """h u; below 0 the hazard is divided, as u may be below the normal range."""
     z, above = x.abs(), _hazard_above(x.abs())
-    return x.is_("LT", 0.0).choose(hazard_below(z) / (z + 1.0) * _scaled_excess(z), above * (x + above))
+    return x.is_("LT", 0.0).choose(hazard_below(z) / (z + 1.0) * scaled_excess(z), above * (x + above))
 
 
 def _log(x: Expr) -> Expr:
@@ -111,7 +111,7 @@ def _bend_kernel(x):
     hazard = _hazard_kernel(x)
     below = x < 0
     z = Host(np.where(below, -x, 0).astype(np.float64))
-    return np.where(below, hazard / (z.value + 1) * _scaled_excess(z).value, hazard * (x + hazard))
+    return np.where(below, hazard / (z.value + 1) * scaled_excess(z).value, hazard * (x + hazard))
 
 
 # for large negative x, h u = 1 - 1/x**2 + 6/x**4 - 50/x**6 + ..., by the series of h (DLMF 7.12.1); these are the
@@ -139,26 +139,3 @@ _hazard_p = unary(
 log_ndtr_p = unary(
     "log_ndtr", scipy_kernel("log_ndtr"), written(_log), lambda t, x, y: mul(t, _hazard_p.bind(x)), FLOAT
 )
-
-
-# --- exp(x**2) erfc(x): sqrt(2 / pi) / h(-sqrt(2) x) ---
-
-
-def _scaled_erfc(x: Expr) -> Expr:
-    size = x.abs()
-    above = math.sqrt(2 / math.pi) / hazard_below(size * math.sqrt(2))
-    return x.is_("LT", 0.0).choose((size * size).exp() * 2.0 - above, above)
-
-
-def _scaled_erfc_slope(x: Array, y: Array) -> Array:
-    """`2 x y - 2 / sqrt(pi)`, for positive x by the bend h u, since it cancels."""
-    below = c.lt(x, scalar(x, 0))
-    z = mul(scalar(x, -math.sqrt(2)), c.select(below, scalar(x, 0), x))
-    hazard = _hazard_p.bind(z)
-    above = div(div(_bend_p.bind(z), hazard), hazard)
-    steep = mul(scalar(x, 2), mul(c.select(below, x, scalar(x, 0)), y))
-    factor = scalar(x, 2 / math.sqrt(math.pi))
-    return c.select(below, sub(steep, factor), neg(mul(factor, above)))
-
-
-erfcx_p = unary("erfcx", _erfcx, written(_scaled_erfc), lambda t, x, y: mul(t, _scaled_erfc_slope(x, y)), FLOAT)

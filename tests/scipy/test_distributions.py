@@ -6,7 +6,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 import scipy.stats
-from exact import check
+from exact import check, derivative
 from refusals import raises
 
 import pullback as pb
@@ -157,3 +157,36 @@ def test_categories():
         stats.dirichlet.logpdf(np.ones(3) / 3, np.ones(2))
     with raises(ValueError, "multinomial.logpmf: x and p must have an axis of categories"):
         stats.multinomial.logpmf(1, 1, 1.0)
+
+
+def pareto_log_below(x, b):
+    return mp.log(-mp.expm1(-b * mp.log(x)))
+
+
+def pareto_slope(x, b):
+    return b / x / mp.expm1(b * mp.log(x))
+
+
+def test_pareto_beyond_the_range_of_its_parts():
+    # b log(x) and b / x are subnormal or 0
+    x, b = np.float32([1.0000153, 46.153847, 3.8952429e32]), np.float32([1.1754944e-38, 1.1754944e-38, 3.7113291e-15])
+    check(stats.pareto.logcdf, pareto_log_below, (x, b), "float32", 32)
+    check(derivative(stats.pareto.logcdf), pareto_slope, (x, b), "float32", 64)
+    x, b = np.float32([2.5316437e38, 8.4927411e20]), np.float32([64.615387, 1e7])
+    check(derivative(stats.pareto.logpdf), lambda x, b: -(b + 1) / x, (x[:1], b[:1]), "float32", 64)
+    check(derivative(stats.pareto.logpdf, 2), lambda x, b: (b + 1) / x**2, (x[1:], b[1:]), "float32", 256)
+    assert stats.pareto.logcdf(np.array([1.0, 0.5]), 2.0).tolist() == [-np.inf, -np.inf]
+    assert np.isnan(stats.pareto.logcdf(np.nan, 2.0))
+
+
+def gumbel_bend(z):
+    w = mp.exp(-z)
+    return w * mp.exp(-w) * (w - 1)
+
+
+def test_the_curvature_of_gumbels_distribution_at_its_mode():
+    z = np.array([1e-20, -1e-9, 3e-5, 0.5, -2.0, 30.0])
+    for dtype in ("float32", "float64"):
+        check(derivative(stats.gumbel_r.cdf, 2), gumbel_bend, (z,), dtype, 64)
+        check(derivative(stats.gumbel_r.sf, 2), lambda z: -gumbel_bend(z), (z,), dtype, 64)
+        check(derivative(stats.gumbel_l.cdf, 2), lambda z: -gumbel_bend(-z), (-z,), dtype, 64)

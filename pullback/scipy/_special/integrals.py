@@ -7,7 +7,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
-from pullback._ops import dawson, dilogarithm, exponential_integrals, faddeeva, normal_tail
+from pullback._ops import dawson, dilogarithm, exponential_integrals, faddeeva, scaled_erfc
 from pullback._ops import fresnel as fresnel_ops
 from pullback._ops import owens_t as owens
 from pullback.numpy._elementwise.promotion import (
@@ -29,7 +29,7 @@ def erfcx(x: Operand) -> Array:
     >>> print(special.erfcx(0.))
     1.0
     """
-    return normal_tail.erfcx_p.bind(x)
+    return scaled_erfc.erfcx_p.bind(x)
 
 
 @boundary

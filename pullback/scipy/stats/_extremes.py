@@ -48,9 +48,15 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     return value, tangents[0] * value * pnp.expm1(-pnp.maximum(primals[0], _LOW))
 
 
+@custom_jvp
 def below(z: Array) -> Array:
     """`exp(-w)`."""
     return _of(0, lambda z, w: pnp.exp(-w), z)
+
+
+@below.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return below(*primals), tangents[0] * density(*primals)
 
 
 def log_below(z: Array) -> Array:
@@ -58,23 +64,30 @@ def log_below(z: Array) -> Array:
     return -pnp.exp(-z)
 
 
+@custom_jvp
 def above(z: Array) -> Array:
     """`1 - exp(-w)`."""
     return _of(1, lambda z, w: -pnp.expm1(-w), z)
 
 
+@above.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return above(*primals), -tangents[0] * density(*primals)
+
+
+def log1mexp(w: Array, log_w: Array) -> Array:
+    """`log(1 - exp(-w))` for positive w of which the logarithm is known too, also where w is below the range."""
+    small = w < 0.5
+    near = pnp.where(small, w, 0)
+    # log((1 - exp(-w)) / w) = -w / 2 + log(sinh(w / 2) / (w / 2)), whose series keeps the digits of its slopes
+    square = near * near
+    series = pnp.full_like(near, _SERIES[-1])
+    for coefficient in _SERIES[-2::-1]:
+        series = series * square + coefficient
+    ratio = square * series - near / 2
+    return pnp.where(small, ratio + log_w, pnp.log1p(-pnp.exp(-pnp.where(small, 1, w))))
+
+
 def log_above(z: Array) -> Array:
     """`log(1 - exp(-w))`: -z where w is small."""
-
-    def log(z: Array, w: Array) -> Array:
-        small = w < 0.5
-        near = pnp.where(small, w, 0)
-        # log((1 - exp(-w)) / w) = -w / 2 + log(sinh(w / 2) / (w / 2)), whose series keeps the digits of its slopes
-        square = near * near
-        series = pnp.full_like(near, _SERIES[-1])
-        for coefficient in _SERIES[-2::-1]:
-            series = series * square + coefficient
-        ratio = square * series - near / 2
-        return pnp.where(small, ratio - z, pnp.log1p(-pnp.exp(-pnp.where(small, 1, w))))
-
-    return _of(0, log, z)
+    return _of(0, lambda z, w: log1mexp(w, -z), z)

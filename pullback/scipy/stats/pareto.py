@@ -9,7 +9,9 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
-from pullback.scipy.stats._shared import log_of, real, where_inside, where_probability
+from pullback.scipy import special
+from pullback.scipy.stats import _extremes
+from pullback.scipy.stats._shared import real, where_inside, where_probability
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 
@@ -49,7 +51,7 @@ def logpdf(x: ArrayLike, b: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1)
     """
 
     def log_density(z: Array, b: Array, scale: Array) -> Array:
-        return pnp.log(b / scale) - (b + 1) * pnp.log(z)
+        return pnp.log(b / scale) - special.xlogy(b + 1, z)
 
     return _above("pareto.logpdf", x, b, loc, scale, -np.inf, log_density)
 
@@ -86,7 +88,10 @@ def logcdf(x: ArrayLike, b: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1)
     """
 
     def log_cdf(z: Array, b: Array, scale: Array) -> Array:
-        return log_of(_cdf(z, b, scale), _sf(z, b, scale))
+        log_z = pnp.log(z)
+        end = z == 1  # where the probability is 0
+        log_w = pnp.log(b) + pnp.log(pnp.where(end, 1, log_z))
+        return pnp.where(end, -np.inf, _extremes.log1mexp(b * log_z, log_w))
 
     return _above("pareto.logcdf", x, b, loc, scale, -np.inf, log_cdf)
 
@@ -110,7 +115,7 @@ def logsf(x: ArrayLike, b: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) 
     >>> print(pareto.logsf(2., 1.))
     -0.6931472
     """
-    return _above("pareto.logsf", x, b, loc, scale, 0, lambda z, b, scale: -b * pnp.log(z))
+    return _above("pareto.logsf", x, b, loc, scale, 0, lambda z, b, scale: -special.xlogy(b, z))
 
 
 @boundary
