@@ -85,12 +85,11 @@ IN_PLACE = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONA
 
 # what JAX's functions have and ours have not, wherever it stands
 ABSENT = {
-    "out_sharding": "arrays live on one device: there is no mesh that they could be spread over",
+    "out_sharding": "types of arrays hold no shardings: with_sharding_constraint says where the result is to be",
     "sharding": "arrays live on one device",
     "reduce_axes": "JAX deprecated it with xmap and raises NotImplementedError for other values than ()",
     "concrete": "JAX deprecated it and raises NotImplementedError",
     "partitioned": "there is one device",
-    "src": "there is one device",
     "host_id": "there is one process; JAX's older name for process_index",
     "_dot_general": "not public",
     "_split_transpose": "not public",
@@ -147,6 +146,7 @@ DIFFERENT = {
         f"{name} unconnected": "what stands for the derivative by an argument that the result does not depend on"
         for name in ("grad", "value_and_grad", "hessian", "jacobian", "jacrev")
     },
+    **{f"Shard {name}": "arrays make them" for name in ("global_shape", "data")},
     "Array.argsort dtype": "as in numpy.argsort",
     "Array.dot out_sharding": "as in numpy.dot",
     "Array.std mean": "as in numpy.std",

@@ -99,7 +99,9 @@ class Compiler:
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
             if traced.is_elsewhere(xs):  # type: ignore[arg-type]
                 program = traced.placed_program(xs, functools.partial(self._names, args, kwargs))  # type: ignore[arg-type]
-                return traced.run(xs, program)  # type: ignore[arg-type]
+                result = traced.run(xs, program)  # type: ignore[arg-type]
+                self._fast_path.add_placed(args, kwargs, traced.consts, program, traced.out_tree)
+                return result
             result = traced.run(xs, traced.current())  # type: ignore[arg-type]
             if traced.is_fast:
                 self._fast_path.add(args, kwargs, traced.consts, traced.program, traced.out_tree)

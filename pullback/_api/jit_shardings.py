@@ -24,7 +24,7 @@ from pullback._xla.placed_programs import (
     placements_in,
     spread_of,
 )
-from pullback._xla.placement import is_default
+from pullback._xla.placement import is_default, representative
 from pullback._xla.spread import Spread
 
 
@@ -107,7 +107,7 @@ class PlacedCalls:
     ) -> PlacedProgram:
         """The program for arguments, constants first, where they are now."""
         places = tuple(map(placement_of, args))
-        key = places, config.default_device
+        key = tuple([at and representative(at, x.aval.ndim) for at, x in zip(places, args, strict=True)])
         program = self._programs.get(key)
         if program is None:
             spread = self.spread(places, names)

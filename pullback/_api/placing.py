@@ -61,8 +61,11 @@ def device_put(
     results = []
     for i, (array, place) in enumerate(zip(arrays, places, strict=True)):
         if place is not None:
-            path = keystr(tree_flatten_with_path(x)[0][i][0]) if len(arrays) > 1 else ""
-            check_fits(f"device_put: x{path} of type {array.aval.str_short()}", place, array.aval.shape)
+            try:
+                placement.indices_here(place, array.aval.shape)
+            except ValueError as error:
+                path = keystr(tree_flatten_with_path(x)[0][i][0]) if len(arrays) > 1 else ""
+                raise ValueError(f"device_put: x{path} of type {array.aval.str_short()}: {error}") from None
             array = sharding_constraint_p.bind(array, sharding=place)
         if type(array) is ConcreteArray:
             engine.put(array)
@@ -83,7 +86,6 @@ def make_array_from_callback(
     shape: ShapeLike,
     sharding: Any,
     data_callback: Callable[[Index], Any],
-    *,
     dtype: DTypeLike | None = None,
 ) -> Array:
     """An array each part of which a function gives, called for the parts of this process alone.

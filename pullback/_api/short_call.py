@@ -21,6 +21,8 @@ from pullback._xla.engine import put
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable, ProgramOfValues
 from pullback._xla.fast_paths import MISS, run_of
+from pullback._xla.placed_programs import PlacedProgram, placement_of
+from pullback._xla.placed_runs import placed_run_of
 
 # tracing state, number of arguments if all are positional arrays (else -1), key from `_read` for others, run
 _NO_CALL = (None, 0, None, None)
@@ -50,10 +52,11 @@ class FastPath:
         self._split = split
         self._runs: dict[tuple, Callable] = {}
         self._runs_on_values: dict[tuple, tuple[Callable, Sequence[Any], Callable]] = {}
+        self._runs_of_placed: dict[tuple, Callable] = {}
         self._recent = _Recent([_NO_CALL])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_runs": {}, "_runs_on_values": {}}  # programs are not pickled
+        return {**self.__dict__, "_runs": {}, "_runs_on_values": {}, "_runs_of_placed": {}}  # programs are not pickled
 
     def add(
         self,
@@ -78,9 +81,38 @@ class FastPath:
             types = tuple([_as_concrete(x).aval for x in leaves])
             self._runs[config.tracing, key, types] = run_of(program, types, out_tree, consts)
 
+    def add_placed(
+        self, args: tuple, kwargs: dict, consts: Sequence[Any], program: PlacedProgram, out_tree: PyTreeDef
+    ) -> None:
+        """Register a program of several devices for calls with arguments of these types, at these places."""
+        if context.axis_sizes:
+            return
+        leaves, key = self._read(args, kwargs)
+        xs = [lift(x) for x in leaves]
+        places = tuple(map(placement_of, xs))
+        types = tuple(map(_aval, xs))
+        self._runs_of_placed[config.tracing, key, types, places] = placed_run_of(
+            program, types, places, out_tree, consts
+        )
+
+    def _on_devices(self, args: tuple, kwargs: dict) -> Any:
+        """The result of a call with arrays on several devices; MISS if no program is registered for it."""
+        state = config.tracing
+        try:
+            leaves, key = self._read(args, kwargs)
+            xs = [lift(x) for x in leaves]
+            places = tuple(map(placement_of, xs))
+            run = self._runs_of_placed[state, key, tuple(map(_aval, xs)), places]
+        except Exception:
+            return MISS  # the call is new or invalid: the general path handles both
+        flat = not kwargs and self._split is None and len(args) == len(xs) and all(map(is_, xs, args))
+        self._recent[0] = (state, len(args) if flat else -1, key, run)
+        return run(xs)
+
     def clear(self) -> None:
         """Discard all programs."""
         self._runs.clear()
+        self._runs_of_placed.clear()
         self._runs_on_values.clear()
         self._recent[0] = _NO_CALL
 
@@ -125,8 +157,8 @@ class FastPath:
             leaves, key = self._read(args, kwargs)
             xs = [_as_concrete(x) for x in leaves]
             run = self._runs[state, key, tuple(map(_aval, xs))]
-        except Exception:
-            return MISS  # the call is new or invalid: the general path handles both
+        except Exception:  # the call is new or invalid: the general path handles both
+            return self._on_devices(args, kwargs) if self._runs_of_placed else MISS
         for x in xs:
             put(x)
         flat = not kwargs and self._split is None and len(args) == len(xs) and all(map(is_, xs, args))

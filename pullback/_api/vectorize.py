@@ -43,7 +43,8 @@ def vmap(
         tuple is one name too, but collectives read a tuple as several names, so it must be nested in another:
         `(name,)`.
       axis_size: the length of the axis; needed only if no array is mapped.
-      spmd_axis_name: a name, or several, of axes of a mesh of devices; ignored, since there is one device.
+      spmd_axis_name: a name, or several, of axes of a mesh of devices; ignored: constraints on examples leave the batch
+        axis to the compiler.
         they are.
 
     Raises: ValueError listing the argument sizes if they differ, or if an axis does not exist; TypeError for an

@@ -7,7 +7,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -68,13 +68,6 @@ class StaticValue:
 def canonical_static(positions: tuple[int, ...], count: int) -> tuple[int, ...]:
     """The valid positions in a call; negative ones count from its end."""
     return tuple(p % count if p < 0 else p for p in positions if -count <= p < count)
-
-
-def refuse_sharding(function: str, out_sharding: AnyValue) -> NoReturn:
-    """Refuse `out_sharding`: the parameter exists for compatibility with JAX, whose callers pass None."""
-    raise NotImplementedError(
-        f"{function}: out_sharding must be None, got {out_sharding!r}: all arrays are on one device"
-    )
 
 
 def with_parameters(function: Callable[..., Any], names: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
 import numpy as np
 
 from pullback._core.errors import Described
-from pullback._core.typing import Axis, Device, DTypeLike, Index, NumpyLike
+from pullback._core.typing import Axis, Device, DTypeLike, Index, NumpyLike, Placement
 
 A = TypeVar("A", bound="ArrayInterface")
 # `ArrayLike`, seen from below
@@ -144,7 +144,7 @@ class ArrayInterface(Described):
             *,
             precision: Any = None,
             preferred_element_type: DTypeLike | None = None,
-            out_sharding: None = None,
+            out_sharding: Placement = None,
         ) -> Self: ...
         def sort(
             self,

@@ -169,6 +169,7 @@ _TRACING = (
     "numpy_dtype_promotion",
     "default_matmul_precision",
     "default_prng_impl",
+    "default_device",
     *_STATES,
 )
 TracingState.names = _TRACING

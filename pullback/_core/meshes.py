@@ -189,8 +189,18 @@ class Mesh(AbstractMesh, ContextDecorator):
     def _known_key(self) -> tuple[Any, ...]:
         return *super()._key(), self.flat_devices
 
+    @cached_property
+    def _known_hash(self) -> int:
+        return hash(self._known_key)
+
     def _key(self) -> tuple[Any, ...]:
         return self._known_key
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return self._known_hash
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return _mesh_of_ids, (self.device_ids, self.axis_names, self.axis_types)

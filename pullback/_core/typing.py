@@ -68,5 +68,7 @@ PyTree: TypeAlias = Any
 PyTreePrefix: TypeAlias = Any
 # a device as `pullback.devices()` lists them, of a class of the engine's
 Device: TypeAlias = Any
+# a sharding, a spec over the current mesh, a device, or None
+Placement: TypeAlias = Any
 # a value of any type: passed on unchanged, or checked by the function itself
 AnyValue: TypeAlias = Any

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ConcreteArray, from_numpy, lift
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr, consts_to_args, eval_jaxpr
 from pullback._core.lists import chosen, filled
@@ -21,7 +20,7 @@ from pullback._core.staging import stage
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_text
 from pullback._core.types import ShapedArray, make_aval
-from pullback._core.typing import PyTree
+from pullback._core.typing import Placement, PyTree
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare, elementwise, window
 from pullback._ops import reduce as reductions
@@ -38,6 +37,7 @@ from pullback._ops.shape import (
     reshape,
     transpose,
 )
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import pad, slice_in_dim
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.vmap import batch_flat, batch_jaxpr
@@ -96,7 +96,11 @@ _KNOWN = {
 
 
 def reduce(
-    operands: PyTree, init_values: PyTree, computation: Callable, dimensions: Sequence[int], out_sharding: None = None
+    operands: PyTree,
+    init_values: PyTree,
+    computation: Callable,
+    dimensions: Sequence[int],
+    out_sharding: Placement = None,
 ) -> Any:
     """`computation` folded over the given axes, starting from `init_values`.
 
@@ -110,7 +114,7 @@ def reduce(
     Array([3., 3.], dtype=float32)
     """
     if out_sharding is not None:
-        refuse_sharding("reduce", out_sharding)
+        return laid_out("reduce", reduce(operands, init_values, computation, dimensions), out_sharding)
     leaves, structure = tree_flatten(operands)
     initial, initial_structure = tree_flatten(init_values)
     if not leaves or structure != initial_structure:

@@ -13,12 +13,11 @@ import operator
 from collections.abc import Sequence
 
 from pullback._core import dtypes
-from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
-from pullback._core.typing import DTypeLike
+from pullback._core.typing import DTypeLike, Placement
 from pullback._ops.conv_axes import (
     ConvDimensionNumbers,
     ConvGeneralDilatedDimensionNumbers,
@@ -32,6 +31,7 @@ from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import operands
 from pullback._ops.rules import bilinear_taylor, per_operand_jvp
 from pullback._ops.shape import convert_element_type, move_axis, reshape
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import rev
 from pullback._xla.lowering import int_array, int_matrix
 
@@ -52,7 +52,7 @@ def conv_general_dilated(
     batch_group_count: int = 1,
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
-    out_sharding: None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The convolution of `lhs` with the kernel `rhs` (not flipped, as usual in neural networks).
 
@@ -68,7 +68,20 @@ def conv_general_dilated(
     (1, 4, 4, 4)
     """
     if out_sharding is not None:
-        refuse_sharding("conv_general_dilated", out_sharding)
+        result = conv_general_dilated(
+            lhs,
+            rhs,
+            window_strides,
+            padding,
+            lhs_dilation,
+            rhs_dilation,
+            dimension_numbers,
+            feature_group_count,
+            batch_group_count,
+            precision,
+            preferred_element_type,
+        )
+        return laid_out("conv_general_dilated", result, out_sharding)
     lhs, rhs = operands("conv_general_dilated", lhs, rhs)
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     strides, pads, lhs_dilation, rhs_dilation = window_parameters(

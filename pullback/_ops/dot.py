@@ -16,12 +16,11 @@ from typing import TypeAlias
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
-from pullback._core.typing import DTypeLike
+from pullback._core.typing import DTypeLike, Placement
 from pullback._ops.blas import product as blas_product
 from pullback._ops.blas import takes_threads
 from pullback._ops.dot_algorithms import DotAlgorithm, DotAlgorithmPreset, check_algorithm
@@ -29,6 +28,7 @@ from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import operands
 from pullback._ops.rules import bilinear_taylor, per_operand_jvp
 from pullback._ops.shape import convert_element_type, transpose
+from pullback._ops.sharding_constraint import laid_out
 
 DotDimensionNumbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple[int, ...], tuple[int, ...]]]
 
@@ -99,7 +99,7 @@ def dot_general(
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
     *,
-    out_sharding: None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """Sums of products of `lhs` and `rhs`, which must have one dtype.
 
@@ -114,7 +114,9 @@ def dot_general(
     (2, 4)
     """
     if out_sharding is not None:
-        refuse_sharding("dot_general", out_sharding)
+        return laid_out(
+            "dot_general", dot_general(lhs, rhs, dimension_numbers, precision, preferred_element_type), out_sharding
+        )
     lhs, rhs = operands("dot_general", lhs, rhs)
     (lc, rc), (lb, rb) = dimension_numbers
     m, n = lhs.aval.ndim, rhs.aval.ndim
@@ -136,7 +138,7 @@ def dot(
     dimension_numbers: DotDimensionNumbersLike | None = None,
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
-    out_sharding: None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The product of two vectors or matrices: the last axis of `lhs` with the first of `rhs`.
 
@@ -149,7 +151,14 @@ def dot(
     [3. 7.]
     """
     if out_sharding is not None:
-        refuse_sharding("dot", out_sharding)
+        result = dot(
+            lhs,
+            rhs,
+            dimension_numbers=dimension_numbers,
+            precision=precision,
+            preferred_element_type=preferred_element_type,
+        )
+        return laid_out("dot", result, out_sharding)
     if dimension_numbers is not None:
         return dot_general(lhs, rhs, dimension_numbers, precision, preferred_element_type)
     lhs, rhs = operands("dot", lhs, rhs)

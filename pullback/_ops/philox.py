@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
-from pullback._core.typing import DTypeLike, ShapeLike
+from pullback._core.typing import DTypeLike, Placement, ShapeLike
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.compare import bitwise_and, bitwise_or, bitwise_xor, eq, lt, shift_left
 from pullback._ops.creation import full
@@ -28,6 +27,7 @@ from pullback._ops.expressions import emitted
 from pullback._ops.integer_bits import mulhi
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, convert_element_type, expand_dims, move_axis, reshape, shape_of
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import index_in_dim, slice_in_dim
 
 _U32, _U64 = np.dtype(np.uint32), np.dtype(np.uint64)
@@ -159,7 +159,7 @@ def rng_bit_generator(
     dtype: DTypeLike = np.uint32,
     algorithm: RandomAlgorithm = RandomAlgorithm.RNG_DEFAULT,
     *,
-    out_sharding: None = None,
+    out_sharding: Placement = None,
 ) -> list[Array]:
     """The key that follows, and unsigned integers of random bits in a shape: a list of both.
 
@@ -174,7 +174,8 @@ def rng_bit_generator(
     [2620864722 2991908441]
     """
     if out_sharding is not None:
-        refuse_sharding("rng_bit_generator", out_sharding)
+        following, bits = rng_bit_generator(key, shape, dtype, algorithm)
+        return [following, laid_out("rng_bit_generator", bits, out_sharding)]
     if RandomAlgorithm(algorithm) is RandomAlgorithm.RNG_THREE_FRY:
         raise NotImplementedError("rng_bit_generator: the algorithm is Philox; random.bits draws by Threefry")
     kind = dtypes.requested_dtype(dtype)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ArrayLike, lift
-from pullback._core.typing import DTypeLike
+from pullback._core.typing import DTypeLike, Placement
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import bitwise_and, ge, lt, select
 from pullback._ops.cumulative import cumsum
@@ -18,6 +17,7 @@ from pullback._ops.dot import DotDimensionNumbersLike, PrecisionLike, dot_genera
 from pullback._ops.elementwise import mul, sub
 from pullback._ops.families import operands, scalar_like
 from pullback._ops.shape import broadcast_in_dim, broadcast_to, convert_element_type, move_axis, reshape, transpose
+from pullback._ops.sharding_constraint import laid_out
 
 _INDEX = np.dtype(np.int32)
 
@@ -57,7 +57,7 @@ def ragged_dot(
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
     group_offset: None = None,
-    out_sharding: None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The rows of `lhs`, in groups of the given sizes, each multiplied by the matrix of its group.
 
@@ -89,7 +89,7 @@ def ragged_dot_general(
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
     group_offset: None = None,
-    out_sharding: None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """`dot_general` of operands of which one axis is divided into groups of consecutive elements.
 
@@ -129,10 +129,11 @@ def _ragged(
     precision: PrecisionLike,
     preferred: DTypeLike | None,
     group_offset: None,
-    out_sharding: None,
+    out_sharding: Placement,
 ) -> Array:
     if out_sharding is not None:
-        refuse_sharding(name, out_sharding)
+        result = _ragged(name, x, y, group_sizes, numbers, precision, preferred, group_offset, None)
+        return laid_out(name, result, out_sharding)
     if group_offset is not None:
         raise NotImplementedError(f"{name}: group_offset must be None: all groups are computed")
     (lc, rc), (lb, rb) = numbers.dot_dimension_numbers

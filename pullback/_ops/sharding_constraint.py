@@ -9,7 +9,8 @@ from pullback._core.errors import described
 from pullback._core.meshes import AbstractMesh, Mesh
 from pullback._core.primitive import Primitive
 from pullback._core.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
-from pullback._core.typing import AnyValue
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.typing import AnyValue, Placement, PyTree
 from pullback._ops.rules import linear_jvp
 from pullback._xla import placement
 
@@ -40,8 +41,8 @@ def sharding_of(where: str, place: AnyValue) -> Sharding | None:
         spec = place.spec if isinstance(place, NamedSharding) else place
         found = concrete_mesh(mesh)
         if found is None:
-            if isinstance(place, PartitionSpec) and not spec.names:
-                return None
+            if not spec.names and (isinstance(place, PartitionSpec) or place.mesh.empty):
+                return None  # the placement in the type of an array prescribes nothing
             raise ValueError(
                 f"{where}: {place} needs a mesh of devices. Set one, with `with set_mesh(mesh):`, or pass "
                 "NamedSharding(mesh, spec)"
@@ -70,6 +71,17 @@ def check_fits(where: str, sharding: Sharding, shape: tuple[int, ...]) -> None:
         sharding.shard_shape(shape)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def laid_out(function: str, result: PyTree, out_sharding: Placement) -> Any:
+    """The arrays that a function returns, constrained to where its argument `out_sharding` says."""
+    place = sharding_of(f"{function}: out_sharding", out_sharding)
+    if place is None:
+        return result
+    leaves, tree = tree_flatten(result)
+    for x in leaves:
+        check_fits(f"{function}: out_sharding: a result of type {x.aval.str_short()}", place, x.aval.shape)
+    return tree_unflatten(tree, [sharding_constraint_p.bind(x, sharding=place) for x in leaves])
 
 
 def _evaluate(x, sharding):

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ArrayLike, lift
-from pullback._core.typing import AnyValue, DTypeLike, ShapeLike
+from pullback._core.typing import AnyValue, DTypeLike, Placement, ShapeLike
 from pullback._ops.assemble import concatenate, split
 from pullback._ops.creation import full
 from pullback._ops.shape import broadcast_in_dim, broadcast_to, canonical_axes, expand_dims, reshape, squeeze
+from pullback._ops.sharding_constraint import laid_out
 
 
 def broadcast_like(arr: ArrayLike, like_arr: ArrayLike) -> Array:
@@ -97,7 +97,7 @@ def tile(operand: ArrayLike, reps: Sequence[int]) -> Array:
     return reshape(repeated, tuple(r * n for r, n in zip(counts, shape, strict=True)))
 
 
-def empty(shape: ShapeLike, dtype: DTypeLike, *, out_sharding: None = None) -> Array:
+def empty(shape: ShapeLike, dtype: DTypeLike, *, out_sharding: Placement = None) -> Array:
     """An array whose elements are to be overwritten; they are zeros. ValueError for negative lengths.
 
     >>> from pullback import lax
@@ -105,7 +105,7 @@ def empty(shape: ShapeLike, dtype: DTypeLike, *, out_sharding: None = None) -> A
     (2,)
     """
     if out_sharding is not None:
-        refuse_sharding("empty", out_sharding)
+        return laid_out("empty", full(shape, 0, dtype), out_sharding)
     return full(shape, 0, dtype)
 
 

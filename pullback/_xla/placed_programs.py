@@ -17,7 +17,9 @@ from pullback._core.sharding import NamedSharding, Sharding
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._xla import disk_cache, engine, host_calls, placement
+from pullback._xla.executable import lasting
 from pullback._xla.lowering import Module, lower_module
+from pullback._xla.programs import size_of
 from pullback._xla.spread import Spread
 
 _launching = threading.Lock()
@@ -43,7 +45,15 @@ class PlacedProgram:
         self.out_avals: tuple[ShapedArray, ...] = tuple(jaxpr.out_avals)
         avals = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
         self.ins: tuple[Sharding, ...] = _settled(spread, spread.ins, avals, loaded.get_parameter_shardings)
-        self.outs: tuple[Sharding, ...] = _settled(spread, spread.outs, self.out_avals, loaded.get_output_shardings)
+        outs = _settled(spread, spread.outs, self.out_avals, loaded.get_output_shardings)
+        # results in the places of arguments get their very objects: the next step of a loop finds its program by them
+        known = {_parts(at, aval): at for at, aval in zip(self.ins, avals, strict=True)}
+        self.outs: tuple[Sharding, ...] = tuple(
+            [
+                placement.kept(at) if asked else known.get(_parts(at, aval), at)
+                for at, aval, asked in zip(outs, self.out_avals, spread.outs, strict=True)
+            ]
+        )
         self.alone: bool = len(spread.devices) > 1 and engine.client().platform == "cpu"
         make = engine.xla_client()._xla.array_result_handler
         self.handlers = []
@@ -163,6 +173,10 @@ def run_where_they_are(
     return program.run(args)
 
 
+def _parts(placement_: Sharding, aval: ShapedArray) -> tuple[int, Sharding]:
+    return aval.ndim, placement.representative(placement_, aval.ndim)
+
+
 def _settled(spread, asked, avals, read) -> tuple[Sharding, ...]:
     """The placements: those asked for, and where none was, those that the compiler chose."""
     if None not in asked:
@@ -203,12 +217,16 @@ def load_placed(
     text, settings = module.text(), spread.settings()
     if options:
         settings.env_option_overrides = list(options)
+    chosen = tuple([at is None for at in spread.ins]), tuple([at is None for at in spread.outs])
+    key = None if module.callbacks else ("placed", text, *options, spread.devices, chosen)
     with compilations.stage(report, "compile"):
+        loaded, origin = None if key is None else lasting.get(key), "process"
         if module.callbacks:
             loaded = host_calls.compile_with_callbacks(text, module.callbacks, settings, spread.devices)
             origin = "compiled"
-        else:
+        elif loaded is None:
             loaded, origin = disk_cache.compiled(text, options, settings, spread.devices)
+            lasting.keep(key, loaded, size_of(text))
         if report is not None:
             report.origin = origin
     return PlacedProgram(loaded, module, jaxpr, spread, donated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from pullback._core.array import ConcreteArray, array_of
 from pullback._core.placed_array import PlacedArray, placed
 from pullback._core.sharding import Sharding, SingleDeviceSharding
 from pullback._core.types import ShapedArray, make_aval
-from pullback._core.typing import AnyValue
+from pullback._core.typing import AnyValue, Shape
 from pullback._xla import engine
 
 
@@ -33,6 +34,30 @@ def label(placement: Sharding, ndim: int, first: int = 0) -> Any:
     return xc._xla.GSPMDSharding(engine.device_list((*devices[first:], *devices[:first])), described)
 
 
+@lru_cache(4096)
+def kept(placement: Sharding) -> Sharding:
+    """The first placement that was equal to this one: warm calls compare placements by identity."""
+    return placement
+
+
+@lru_cache(4096)
+def representative(placement: Sharding, ndim: int) -> Sharding:
+    """The first placement whose devices, in this order, held the same parts of arrays of this rank."""
+    tiles = placement.tiles(ndim)
+    key = placement.flat_devices, tiles.shape, np.sort(tiles, -1).tobytes()
+    return _representatives.setdefault(key, placement)
+
+
+_representatives: dict[Any, Sharding] = {}
+
+
+@lru_cache(4096)
+def indices_here(placement: Sharding, shape: Shape) -> tuple[list[Any], list[Any]]:
+    """The devices of this process, and the part of an array that each is to hold. ValueError for indivisible axes."""
+    found = placement.addressable_devices_indices_map(shape)
+    return list(found), [(*index, Ellipsis) for index in found.values()]  # the ellipsis: views of scalars are arrays
+
+
 def is_default(placement: Sharding) -> bool:
     """Return whether it is where arrays are if nothing else is said."""
     return isinstance(placement, SingleDeviceSharding) and placement.device == engine.device()
@@ -40,26 +65,27 @@ def is_default(placement: Sharding) -> bool:
 
 def put(x: ConcreteArray, placement: Sharding) -> ConcreteArray:
     """The array at this placement; itself if it is there."""
+    placement, ndim = kept(placement), x.aval.ndim
     if type(x) is PlacedArray:
-        if x.placement == placement:
+        if x.placement is placement:
             return x
-        if x.placement.is_equivalent_to(placement, x.aval.ndim):
+        if representative(x.placement, ndim) is representative(placement, ndim):
             return placed(x.aval, x._checked_buffer(), placement)
     if is_default(placement):
         return array_of(x.aval, x.value) if type(x) is PlacedArray else x
     value, aval = np.asarray(x.value), engine.carrier(x.aval)
     if value.dtype.isbuiltin != 1:
         value = engine.carried_value(value)
-    parts = {device: value[index] for device, index in placement.addressable_devices_indices_map(aval.shape).items()}
-    return placed(x.aval, buffer_of_parts(aval, placement, parts), placement)
+    devices, indices = indices_here(placement, aval.shape)
+    return placed(x.aval, buffer_of_parts(aval, placement, devices, [value[i] for i in indices]), placement)
 
 
-def buffer_of_parts(aval: ShapedArray, placement: Sharding, parts: dict[Any, np.ndarray]) -> Any:
+def buffer_of_parts(aval: ShapedArray, placement: Sharding, devices: list[Any], parts: Sequence[np.ndarray]) -> Any:
     """The buffer of NumPy values, one for each device of this process; their memory is not modified later."""
     engine.check_process()
-    values = [np.ascontiguousarray(part).reshape(part.shape) for part in parts.values()]
+    values = [part if part.flags.c_contiguous else part.copy() for part in parts]
     return engine.xla_client().batched_device_put(
-        aval, label(placement, aval.ndim), values, list(parts), True, enable_x64=True
+        aval, label(placement, aval.ndim), values, devices, True, enable_x64=True
     )
 
 
@@ -106,8 +132,8 @@ def from_parts(aval: ShapedArray, placement: Sharding, parts: dict[Any, np.ndarr
     if is_default(placement):
         (value,) = parts.values()
         return array_of(aval, value)
-    values = {device: engine.carried_value(value) for device, value in parts.items()}
-    return placed(aval, buffer_of_parts(engine.carrier(aval), placement, values), placement)
+    values = [engine.carried_value(np.asarray(value)) for value in parts.values()]
+    return placed(aval, buffer_of_parts(engine.carrier(aval), placement, list(parts), values), placement)
 
 
 def copy_buffer(buffer: AnyValue, aval: ShapedArray, placement: Sharding) -> Any:

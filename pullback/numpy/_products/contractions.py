@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
-from pullback._core.typing import DTypeLike
+from pullback._core.typing import DTypeLike, Placement
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import and_p
 from pullback._ops.dot import DotDimensionNumbers, PrecisionLike, canonical_precision, dot_general_p, is_wider
 from pullback._ops.elementwise import mul_p, neg, sub
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import broadcast_to, convert_element_type, move_axis, reshape, transpose
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import index_in_dim
 from pullback._ops.trig import conj
 from pullback.numpy._elementwise.promotion import as_operand, cast
@@ -122,7 +122,7 @@ def matmul(
     *,
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
-    out_sharding: None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The matrix product over the last two axes, `(..., m, k)` with `(..., k, n)`; leading axes broadcast.
 
@@ -135,7 +135,9 @@ def matmul(
     Array([21., 43.], dtype=float32)
     """
     if out_sharding is not None:
-        refuse_sharding("matmul", out_sharding)
+        return laid_out(
+            "matmul", matmul(a, b, precision=precision, preferred_element_type=preferred_element_type), out_sharding
+        )
     x, y = promoted("matmul", a, b)
     left, right, numbers, order = _matmul_plan(x.aval.shape, y.aval.shape)
     if left is not None:
@@ -151,7 +153,7 @@ def dot(
     *,
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
-    out_sharding: None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The sum of products over the last axis of `a` and the last but one (or only) axis of `b`.
 
@@ -163,7 +165,9 @@ def dot(
     11.0
     """
     if out_sharding is not None:
-        refuse_sharding("dot", out_sharding)
+        return laid_out(
+            "dot", dot(a, b, precision=precision, preferred_element_type=preferred_element_type), out_sharding
+        )
     return _dot("dot", a, b, precision, preferred_element_type)
 
 
@@ -246,7 +250,7 @@ def tensordot(
     *,
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
-    out_sharding: None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The sum of products over pairs of axes: the last `axes` of `a` with the first of `b`, or a pair of axis
     lists. TypeError for lengths that do not agree.
@@ -256,7 +260,11 @@ def tensordot(
     (2, 5)
     """
     if out_sharding is not None:
-        refuse_sharding("tensordot", out_sharding)
+        return laid_out(
+            "tensordot",
+            tensordot(a, b, axes, precision=precision, preferred_element_type=preferred_element_type),
+            out_sharding,
+        )
     x, y = promoted("tensordot", a, b)
     m, n = x.aval.ndim, y.aval.ndim
     if isinstance(axes, (tuple, list)) and len(axes) == 2:

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary
-from pullback._core.typing import AnyValue, DTypeLike
+from pullback._core.typing import AnyValue, DTypeLike, Placement
 from pullback._ops import compare
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.dot import PrecisionLike, canonical_precision, dot_general_p, is_wider
@@ -26,6 +25,7 @@ from pullback._ops.elementwise import mul_p
 from pullback._ops.families import scalar_like
 from pullback._ops.reduce import reduce_or_p
 from pullback._ops.shape import convert_element_type, reduce_sum_p, reshape, transpose
+from pullback._ops.sharding_constraint import laid_out
 from pullback.numpy._elementwise.promotion import as_operand, cast
 
 __all__ = ["einsum", "einsum_path"]
@@ -290,7 +290,7 @@ def einsum(
     optimize: bool | str | Sequence[Any] = "auto",
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
-    out_sharding: None = None,
+    out_sharding: Placement = None,
     _dot_general: Callable[..., Array] | None = None,
 ) -> Array:
     """The sum of products that `subscripts` describes: letters name axes, and a letter missing in the result
@@ -308,7 +308,16 @@ def einsum(
     Array([21., 43.], dtype=float32)
     """
     if out_sharding is not None:
-        refuse_sharding("einsum", out_sharding)
+        result = einsum(
+            subscripts,
+            *operands,
+            out=out,
+            optimize=optimize,
+            precision=precision,
+            preferred_element_type=preferred_element_type,
+            _dot_general=_dot_general,
+        )
+        return laid_out("einsum", result, out_sharding)
     if out is not None:
         raise NotImplementedError("einsum: the argument 'out' is not supported, arrays are immutable: use the result")
     if not isinstance(subscripts, str):

@@ -1,0 +1,66 @@
+"""The argument `out_sharding` of products and others: where the result is to be."""
+
+import numpy as np
+import pytest
+from on_meshes import mesh, over, parts_by_device, put, refusal
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax
+
+X = np.arange(64, dtype=np.float32).reshape(8, 8) / 10
+NUMBERS = (((1,), (0,)), ((), ()))
+CALLS = {
+    "matmul": lambda x, at: pnp.matmul(x, x, out_sharding=at),
+    "dot": lambda x, at: pnp.dot(x, x, out_sharding=at),
+    "tensordot": lambda x, at: pnp.tensordot(x, x, 1, out_sharding=at),
+    "einsum": lambda x, at: pnp.einsum("ij,jk->ik", x, x, out_sharding=at),
+    "lax.dot": lambda x, at: lax.dot(x, x, out_sharding=at),
+    "dot_general": lambda x, at: lax.dot_general(x, x, NUMBERS, out_sharding=at),
+    "ragged_dot": lambda x, at: lax.ragged_dot(x, x[None], np.array([8], np.int32), out_sharding=at),
+    "conv": lambda x, at: lax.conv_general_dilated(x[None, None], x[None, None], (1, 1), "SAME", out_sharding=at),
+    "reduce": lambda x, at: lax.reduce(x[None], 0.0, lax.add, (0,), out_sharding=at),
+    "empty": lambda x, at: lax.empty((8, 8), "float32", out_sharding=at) * 1,
+    "rng_bit_generator": lambda x, at: lax.rng_bit_generator(np.zeros(4, np.uint32), (8, 8), out_sharding=at)[1],
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_the_result_is_where_it_is_asked_for(name, compiled):
+    spec = (None, None, "b", "a") if name == "conv" else ("b", "a")
+    place = over(pb, *spec)
+
+    def f(x):
+        return CALLS[name](x, place)
+
+    def unplaced(x):
+        return CALLS[name](x, None)
+
+    for x in (pnp.asarray(X), put(pb, X, "a", "b")):
+        result = (pb.jit(f) if compiled else f)(x)
+        assert parts_by_device(result.sharding, result.shape) == parts_by_device(place, result.shape)
+        np.testing.assert_allclose(np.asarray(result), np.asarray(unplaced(pnp.asarray(X))), rtol=1e-5)
+
+
+def test_specs_mean_the_current_mesh_and_derivatives_pass():
+    def f(x):
+        return (pnp.matmul(x, x, out_sharding=pb.P("a")) ** 2).sum()
+
+    def expected(x):
+        return (pnp.matmul(x, x) ** 2).sum()
+
+    with pb.set_mesh(mesh(pb)):
+        ours = pb.jit(pb.grad(f))(X), pb.grad(f)(put(pb, X, "a"))
+    for gradient in ours:
+        np.testing.assert_allclose(np.asarray(gradient), np.asarray(pb.grad(expected)(X)), rtol=1e-5)
+
+
+def test_refusals():
+    kind, says = refusal(pnp.matmul, X[:6], X, out_sharding=over(pb, "b"))
+    assert kind is ValueError
+    assert says.startswith("matmul: out_sharding: a result of type f32[6,8]: axis 0 of the shape (6, 8) cannot be")
+    kind, says = refusal(lax.dot, X, X, out_sharding=pb.P("a"))
+    assert kind is ValueError
+    assert says.startswith("dot: out_sharding: P('a') needs a mesh of devices")
+    assert refusal(pnp.einsum, "ij->i", X, out_sharding="a")[0] is TypeError
