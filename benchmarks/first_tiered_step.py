@@ -14,7 +14,7 @@ ROW = "first training step of it in a fresh process, jitted with `tiered=True`"
 IMPORTED = "the same, import included"
 GOALS = {}
 PEERS = ("pullback", "JAX")
-ROUNDS = 5
+ROUNDS = 3
 FRESH = True
 
 

@@ -7,7 +7,6 @@ program is there it is the program of the traced function, as if it had been com
 
 from __future__ import annotations
 
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
@@ -47,7 +46,6 @@ class Tiers:
 
     def __init__(self, wanted: bool | None):
         self._wanted = wanted
-        self._lock = threading.Lock()
         self._job: Job | None = None
         self._first: Interpreted | None = None
 
@@ -84,7 +82,7 @@ class Tiers:
 
     def _requested(self, traced: TracedFunction) -> Job:
         """The job that compiles the program: a new one at the first call, and in a process that was forked since."""
-        with self._lock:
+        with background.requesting:
             if self._job is None or self._job.lost:
                 jaxpr = traced.jaxpr
                 self._job = Job(f"compiling {traced.name}", _compiling(traced), head_start(jaxpr))

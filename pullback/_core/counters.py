@@ -14,7 +14,7 @@ on_start: list[Callable[[], None]] = []
 
 
 def count(event: str) -> None:
-    """Count an event: `traces`, `lowerings`, `compiles`, `rules`. RuntimeError for traces under `no_tracing`."""
+    """Count an event: `traces`, `compiles`, `interpreted_calls`, ... RuntimeError for traces under `no_tracing`."""
     if event == "traces" and config.no_tracing:
         raise RuntimeError("a function is traced, but the option no_tracing is set")
     for listener in _listeners:

@@ -115,9 +115,9 @@ class Interpreted:
         for i, (aval, out) in enumerate(
             zip(types_of_parts(self.out_avals), outs, strict=True), self._owned - len(outs)
         ):
-            if id(out) in seen or i >= 0:
+            if i >= 0:
                 out = array_of(aval, np.array(out.value))
-            elif out.aval is not aval:
+            elif out.aval is not aval or id(out) in seen:
                 out = array_of(aval, out.value)
             seen.add(id(out))
             results.append(out)

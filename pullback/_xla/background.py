@@ -79,6 +79,7 @@ class Background:
         self._clear()
 
     def _clear(self) -> None:
+        self.requesting = threading.Lock()  # for whoever makes a job, so that there is one
         self._lock = threading.Lock()
         self._waiting: list[Job] = []
         self._running: dict[threading.Thread, Job] = {}
