@@ -77,6 +77,7 @@ if _typing.TYPE_CHECKING:
     from pullback import errors as errors
     from pullback import experimental as experimental
     from pullback import extend as extend
+    from pullback import ffi as ffi
     from pullback import flatten_util as flatten_util
     from pullback import image as image
     from pullback import implicit as implicit
@@ -94,6 +95,9 @@ if _typing.TYPE_CHECKING:
     from pullback import typing as typing
     from pullback._api.devices import clear_caches as clear_caches
     from pullback._api.devices import default_device as default_device
+    from pullback._api.environment import ds as ds
+    from pullback._api.environment import live_arrays as live_arrays
+    from pullback._api.environment import print_environment_info as print_environment_info
     from pullback._api.linear_callback import linear_callback as linear_callback
     from pullback._api.meshes import make_mesh as make_mesh
     from pullback._api.meshes import reshard as reshard
@@ -185,6 +189,7 @@ if not _typing.TYPE_CHECKING:
                 "errors",
                 "experimental",
                 "extend",
+                "ffi",
                 "flatten_util",
                 "image",
                 "implicit",
@@ -202,6 +207,7 @@ if not _typing.TYPE_CHECKING:
                 "typing",
             )
         }
+        | {name: f"pullback._api.environment:{name}" for name in ("ds", "live_arrays", "print_environment_info")}
         | {name: f"pullback._core.option_contexts:{name}" for name in _OPTIONS}
         | {name: f"pullback._core.kept_options:{name}" for name in _KEPT_OPTIONS}
         | {

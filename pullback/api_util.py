@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from pullback._core.arguments import aval_of
-from pullback._core.errors import describe_function
+from pullback._core.errors import boundary, describe_function
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix
@@ -167,6 +167,7 @@ def donation_vector(
     return tuple(flags)
 
 
+@boundary
 def rebase_donate_argnums(donate_argnums: Sequence[int], static_argnums: Sequence[int]) -> tuple[int, ...]:
     """The donated arguments, numbered among those that are not static.
 

@@ -30,6 +30,7 @@ __all__ = [
     "custom_remat",
     "custom_rules",
     "custom_vjp",
+    "custom_vjp_primal_tree_values",
     "linear_call",
     "zero_from_primal",
 ]
@@ -155,6 +156,19 @@ def zero_from_primal(val: PyTree, symbolic_zeros: bool = False) -> Any:
 def _zero_at(val: ArrayLike, symbolic: bool) -> Any:
     aval = operands("zero_from_primal", val)[0].aval
     return zero_of(aval) if symbolic else zeros_for_user(aval.to_tangent_aval())
+
+
+def custom_vjp_primal_tree_values(tree: PyTree) -> Any:
+    """The values in a pytree of a forward rule with `symbolic_zeros`, without what is differentiated. Raises nothing.
+
+    >>> custom_vjp_primal_tree_values([CustomVJPPrimal(1.0, True), CustomVJPPrimal(2.0, False)])
+    [1.0, 2.0]
+    """
+
+    def value(x):
+        return x.value if isinstance(x, CustomVJPPrimal) else x
+
+    return tree_map(value, tree, is_leaf=lambda x: isinstance(x, CustomVJPPrimal))
 
 
 if not _typing.TYPE_CHECKING:

@@ -5,7 +5,7 @@ import typing as _typing
 from pullback._api.callbacks import debug_callback as callback
 from pullback._api.compile_report import CompileReport as CompileReport
 from pullback._api.compile_report import compile_report as compile_report
-from pullback._api.debugging import breakpoint, print
+from pullback._api.debugging import breakpoint, log, print
 from pullback._api.find_nan import NanReport as NanReport
 from pullback._api.find_nan import find_nan as find_nan
 from pullback._api.taps import Taps as Taps
@@ -23,6 +23,7 @@ __all__ = [
     "compile_report",
     "counters",
     "find_nan",
+    "log",
     "print",
     "tap",
     "tapped",

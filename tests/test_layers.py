@@ -44,6 +44,7 @@ LAYERS = (
         "dlpack",
         "experimental",
         "export",
+        "ffi",
         "flatten_util",
         "image",
         "implicit",

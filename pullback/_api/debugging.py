@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import string
 import sys
 from bdb import BdbQuit
@@ -54,6 +55,45 @@ def print(
     write.__name__ = "print"
     leaves, in_tree = tree_flatten((args, kwargs))
     bind_debug("debug.print", write, leaves, in_tree, ordered)
+
+
+_logger = logging.getLogger("pullback.debug")
+
+
+@boundary
+def log(
+    fmt: str,
+    *args: Any,
+    ordered: bool = False,
+    partitioned: bool = False,
+    skip_format_check: bool = False,
+    **kwargs: Any,
+) -> None:
+    """Write formatted values to the log "pullback.debug", at level INFO, each time the call is executed.
+
+    The arguments and errors of `debug.print`; `partitioned` is ignored.
+
+    >>> import logging, pullback as pb
+    >>> logging.getLogger("pullback.debug").setLevel(logging.INFO)
+    >>> handler = logging.StreamHandler(sys.stdout)
+    >>> logging.getLogger("pullback.debug").addHandler(handler)
+    >>> _ = pb.jit(lambda x: pb.debug.log("x is {}", x))(3.)
+    x is 3.0
+    >>> logging.getLogger("pullback.debug").removeHandler(handler)
+    """
+    if not isinstance(fmt, str):
+        raise TypeError(
+            f"debug.log: the first argument must be a format string such as 'x is {{}}', got {described(fmt)}"
+        )
+    if not skip_format_check:
+        _check_format(fmt, args, kwargs)
+
+    def write(*values, **named):
+        _logger.info(fmt.format(*values, **named))
+
+    write.__name__ = "log"
+    leaves, in_tree = tree_flatten((args, kwargs))
+    bind_debug("debug.log", write, leaves, in_tree, ordered)
 
 
 class _Fields(string.Formatter):

@@ -157,3 +157,23 @@ def dce_jaxpr(
     used = [r or k for r, k in zip(read, kept, strict=True)]
     invars = [v for v, u in zip(smaller.invars, used, strict=True) if u]
     return Jaxpr(smaller.constvars, invars, smaller.eqns, smaller.outvars), used
+
+
+def dce_jaxpr_consts(
+    jaxpr: Jaxpr, used_outputs: Sequence[bool], instantiate: bool | Sequence[bool] = False
+) -> tuple[Jaxpr, list[bool], list[bool]]:
+    """`dce_jaxpr`, with the constants that are read; the flags of constants and of inputs. ValueError as there.
+
+    >>> import pullback as pb
+    >>> jaxpr = pb.make_jaxpr(lambda x, y: (x + 1, y * 2))(1., 1.).jaxpr
+    >>> _, consts, read = dce_jaxpr_consts(jaxpr, [True, False])
+    >>> consts, read
+    ([], [True, False])
+    """
+    count = len(jaxpr.constvars)
+    whole = Jaxpr([], [*jaxpr.constvars, *jaxpr.invars], jaxpr.eqns, jaxpr.outvars)
+    flags = [instantiate] * len(jaxpr.invars) if isinstance(instantiate, bool) else list(instantiate)
+    smaller, used = dce_jaxpr(whole, used_outputs, [False] * count + flags)
+    consts = sum(used[:count])
+    new = Jaxpr(smaller.invars[:consts], smaller.invars[consts:], smaller.eqns, smaller.outvars)
+    return new, used[:count], used[count:]

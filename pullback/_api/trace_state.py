@@ -16,6 +16,7 @@ from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.trace import Trace, Tracer, context
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, DTypeLike
+from pullback._transforms.vmap import BatchTrace
 
 array_types: tuple[type, ...] = (Array, np.ndarray, np.generic, bool, int, float, complex)
 
@@ -267,6 +268,40 @@ def unsafe_get_axis_names() -> list[Any]:
     []
     """
     return [name for name, _ in context.axis_sizes]
+
+
+def unsafe_am_i_under_a_vmap() -> bool:
+    """Return whether a function is being mapped by `vmap`. Raises nothing.
+
+    >>> import pullback as pb
+    >>> pb.vmap(lambda x: x * unsafe_am_i_under_a_vmap())(pb.numpy.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+    trace = context.trace
+    while trace is not None:
+        if isinstance(trace, BatchTrace):
+            return True
+        trace = trace.parent
+    return False
+
+
+class DropVar(Var):
+    """A variable for a result that nobody reads, for programs that make equations themselves.
+
+    >>> import pullback as pb
+    >>> DropVar(pb.typeof(1.)).aval.shape
+    ()
+    """
+
+    __slots__ = ()
+
+
+class InconclusiveDimensionOperation(Exception):
+    """Dimensions of unknown length cannot be compared. It is never raised: here all dimensions are numbers.
+
+    >>> issubclass(InconclusiveDimensionOperation, Exception)
+    True
+    """
 
 
 def nonempty_axis_env() -> bool:

@@ -24,21 +24,12 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "memory process_indices remove_size_one_mesh_axis_from_type smap",
             DEVICES,
         ),
-        ("ds", "planned; use lax.dynamic_slice and lax.dynamic_update_slice on what a Ref holds"),
         (
             "lib make_user_context",
             INTERNAL,
         ),
-        ("export live_arrays", PLANNED),
-        ("ffi", "use external or pure_callback to call other code"),
+        ("export", PLANNED),
         ("version", "use __version__; under pullback.as_jax, jax.version is there"),
-        ("print_environment_info", "use the versions of pullback, jaxlib and numpy"),
-    ),
-    "pullback.numpy": (
-        (
-            "float4_e2m1fn float6_e2m3fn float6_e3m2fn int1 int2 uint1 uint2",
-            "refused: the engine has no arrays of them",
-        ),
     ),
     "pullback.lax": (
         (
@@ -49,21 +40,12 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("rng_uniform", "use random.uniform, which is a function of a key"),
         ("precv psend ragged_all_to_all ragged_all_to_all_p", DEVICES),
     ),
-    "pullback.lax.linalg": (
-        ("cholesky_update_p ormqr_p symmetric_product_p", "refused: the function is a composition of other operations"),
-    ),
-    "pullback.custom_derivatives": (("custom_vjp_primal_tree_values", INTERNAL),),
-    "pullback.extend": (
-        ("backend", "use pullback.devices"),
-        ("lowering mlir pallas random sharding xla", INTERNAL),
-    ),
+    "pullback.extend": (("lowering mlir pallas random sharding xla", INTERNAL),),
     "pullback.extend.core": (
         (
-            "AbstractToken CallPrimitive DebugInfo DropVar Effects Token TraceTag call_impl no_effects "
-            "unsafe_am_i_under_a_vmap_DO_NOT_USE",
+            "AbstractToken CallPrimitive Token TraceTag call_impl",
             INTERNAL,
         ),
-        ("InconclusiveDimensionOperation", "refused: dimensions are numbers"),
     ),
     "pullback.interpreters": (("os pxla traceback_util xla", INTERNAL),),
     "pullback.interpreters.batching": (("register_vmappable unregister_vmappable", INTERNAL),),
@@ -82,17 +64,15 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.interpreters.partial_eval": (
         (
-            "Val custom_partial_eval_rules dce_jaxpr_call_rule dce_jaxpr_closed_call_rule dce_jaxpr_consts dce_rules "
+            "custom_partial_eval_rules dce_jaxpr_call_rule dce_jaxpr_closed_call_rule dce_rules "
             "partial_eval_jaxpr_custom_rules",
             INTERNAL,
         ),
     ),
-    "pullback.interpreters.ad": (("add_jaxvals_p", "use extend.core.primitives.add_jaxvals_p"),),
     "pullback.sharding": (("AbstractDevice ManualAxisType auto_axes explicit_axes", DEVICES),),
     "pullback.experimental.checkify": (("CheckEffect ErrorEffect FunctionalizationError", INTERNAL),),
     "pullback.debug": (
         ("DebugEffect OrderedDebugEffect", INTERNAL),
-        ("log", "use print"),
         ("inspect_array_sharding visualize_array_sharding visualize_sharding", DEVICES),
     ),
     "pullback.errors": (),
@@ -100,7 +80,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
         # submodules, which are attributes only after they are imported
         (
-            "compilation_cache custom_partitioning mesh_utils pjit profiler serialize_executable shard_map",
+            "custom_partitioning mesh_utils pjit profiler serialize_executable shard_map",
             PLANNED,
         ),
         (

@@ -96,7 +96,7 @@ def tree_reduce(
 def tree_reduce_associative(
     operation: Callable[[Any, Any], Any], tree: PyTree, *, identity: AnyValue = _MISSING, is_leaf: IsLeaf = None
 ) -> Any:
-    """The leaves joined by an associative operation, in pairs: neighbours first, then the results.
+    """The leaves joined by an associative operation: one half, the other, and then both.
 
     Args:
       operation: an associative function of two values.
@@ -107,7 +107,7 @@ def tree_reduce_associative(
     Raises: TypeError if `operation` is not callable; ValueError for no leaves and no identity.
 
     >>> tree_reduce_associative(lambda x, y: f"({x}{y})", ["a", ("b", "c"), "d", "e"])
-    '(((ab)(cd))e)'
+    '((ab)(c(de)))'
     """
     if not callable(operation):
         raise TypeError(f"tree_reduce_associative: expected a function as the first argument, got {operation!r}")
@@ -116,10 +116,12 @@ def tree_reduce_associative(
         if identity is _MISSING:
             raise ValueError("tree_reduce_associative: the tree has no leaves; pass the identity of the operation")
         return identity
-    while len(values) > 1:
-        joined = [operation(a, b) for a, b in zip(values[::2], values[1::2], strict=False)]
-        values = joined + values[len(joined) * 2 :]
-    return values[0]
+
+    def joined(first: int, last: int) -> Any:
+        middle = (first + last) // 2
+        return operation(joined(first, middle), joined(middle, last)) if last - first > 1 else values[first]
+
+    return joined(0, len(values))
 
 
 def tree_all(tree: PyTree, *, is_leaf: IsLeaf = None) -> bool:

@@ -221,4 +221,4 @@ def defbilinear(primitive: Primitive, lhs_rule: Callable[..., Any], rhs_rule: Ca
 
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__)
+    __getattr__, __dir__ = _attributes(__name__, {"add_jaxvals_p": "pullback.extend.core.primitives:add_jaxvals_p"})

@@ -6,6 +6,7 @@ from pullback._core.errors import publish
 from pullback._core.lazy import attributes as _attributes
 from pullback._higher_order.solvers.rank_updates import cholesky_update, symmetric_product
 from pullback._ops.cholesky import cholesky, cholesky_p
+from pullback._ops.compositions import Composition
 from pullback._ops.eig import eig, eig_p
 from pullback._ops.eigh import eigh, eigh_p
 from pullback._ops.hessenberg import hessenberg, hessenberg_p, tridiagonal, tridiagonal_p
@@ -19,6 +20,10 @@ from pullback._ops.svd import svd, svd_p
 from pullback._ops.triangular_solve import triangular_solve, triangular_solve_p
 from pullback._ops.tridiagonal import tridiagonal_solve, tridiagonal_solve_p
 
+cholesky_update_p: Composition = Composition("cholesky_update", cholesky_update)
+ormqr_p: Composition = Composition("ormqr", ormqr)
+symmetric_product_p: Composition = Composition("symmetric_product", symmetric_product)
+
 __all__ = [
     "EigImplementation",
     "EighImplementation",
@@ -26,6 +31,7 @@ __all__ = [
     "cholesky",
     "cholesky_p",
     "cholesky_update",
+    "cholesky_update_p",
     "eig",
     "eig_p",
     "eigh",
@@ -39,6 +45,7 @@ __all__ = [
     "lu_pivots_to_permutation",
     "lu_pivots_to_permutation_p",
     "ormqr",
+    "ormqr_p",
     "qdwh",
     "qr",
     "qr_p",
@@ -47,6 +54,7 @@ __all__ = [
     "svd",
     "svd_p",
     "symmetric_product",
+    "symmetric_product_p",
     "triangular_solve",
     "triangular_solve_p",
     "tridiagonal",

@@ -16,7 +16,7 @@ from pullback.numpy._functional.calculus import (
 from pullback.numpy._types.constants import (
     ComplexWarning, ScalarType, bfloat16, bool, bool_, cdouble, character, complex128, complex64, complex_,
     complexfloating, csingle, double, dtype, e, euler_gamma, flexible, float16, float32, float64,
-    float8_e3m4, float8_e4m3,
+    float4_e2m1fn, float6_e2m3fn, float6_e3m2fn, float8_e3m4, float8_e4m3, int1, int2, uint1, uint2,
     float8_e4m3b11fnuz, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu, float_,
     floating, generic, inexact, inf, int16, int32, int4, int64, int8, int_, integer, nan, ndarray, newaxis,
     number, object_, pi, signedinteger, single, uint, uint16, uint32, uint4, uint64, uint8, unsignedinteger,
@@ -127,7 +127,8 @@ __all__ = [
     "diag_indices_from", "diagflat", "diagonal", "diff", "digitize", "divide", "divmod", "dot", "double",
     "dsplit", "dstack", "dtype", "e", "ediff1d", "einsum", "einsum_path", "empty", "empty_like", "equal",
     "euler_gamma", "exp", "exp2", "expand_dims", "expm1", "extract", "eye", "fabs", "fft", "fill_diagonal",
-    "finfo", "fix", "flatnonzero", "flexible", "flip", "fliplr", "flipud", "float16", "float32", "float64",
+    "finfo", "fix", "flatnonzero", "flexible", "flip", "fliplr", "flipud", "float16", "float4_e2m1fn", "float6_e2m3fn",
+    "float6_e3m2fn", "int1", "int2", "uint1", "uint2", "float32", "float64",
     "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
     "float8_e5m2fnuz", "float8_e8m0fnu", "float_", "float_power", "floating", "floor", "floor_divide", "fmax",
     "fmin", "fmod", "frexp", "from_dlpack", "frombuffer", "fromfile", "fromfunction", "fromiter", "frompyfunc",

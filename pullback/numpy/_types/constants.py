@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 
+import ml_dtypes
 import numpy as np
 
 from pullback._core import dtypes
@@ -36,8 +37,8 @@ flexible = np.flexible
 object_ = np.object_
 
 
-class ScalarType:
-    """A dtype under its name. `float32(x)` is `asarray(x, dtype=float32)`, its errors too.
+class ScalarType(builtins.type):
+    """A dtype under its name, a class without instances: `float32(x)` is `asarray(x, dtype=float32)`, its errors too.
 
     >>> import pullback.numpy as pnp
     >>> pnp.float32(2)
@@ -46,33 +47,39 @@ class ScalarType:
     True
     """
 
-    __slots__ = ("dtype", "__name__")
     dtype: np.dtype
 
-    def __init__(self, dtype: DTypeLike):
-        self.dtype = np.dtype(dtype)
-        self.__name__ = self.dtype.name
+    def __new__(mcs, dtype: DTypeLike) -> ScalarType:
+        kind = np.dtype(dtype)
+        members = {"dtype": kind, "__doc__": mcs.__doc__, "__module__": "pullback.numpy"}
+        return super().__new__(mcs, kind.name, (), members)
+
+    def __init__(cls, dtype: DTypeLike):
+        super().__init__(cls.__name__, (), {})
 
     @boundary
-    def __call__(self, x: ArrayLike = 0) -> Array:
-        return asarray(x, dtype=self.dtype)
+    def __call__(cls, x: ArrayLike = 0) -> Array:
+        return asarray(x, dtype=cls.dtype)
 
     @property
-    def type(self) -> type:
+    def type(cls) -> builtins.type:
         """The NumPy scalar class."""
-        return self.dtype.type
+        return cls.dtype.type
 
-    def __eq__(self, other: object) -> builtins.bool:
+    def __instancecheck__(cls, x: object) -> builtins.bool:
+        return isinstance(x, cls.dtype.type)
+
+    def __eq__(cls, other: object) -> builtins.bool:
         if isinstance(other, ScalarType):
-            return self.dtype == other.dtype
+            return cls.dtype == other.dtype
         # a dtype, a type, or a name: NumPy takes None for float64, and `bool` is a dtype in this module
-        return isinstance(other, (np.dtype, type, str)) and self.dtype == other
+        return isinstance(other, (np.dtype, builtins.type, str)) and cls.dtype == other
 
-    def __hash__(self) -> int:
-        return hash(self.dtype)
+    def __hash__(cls) -> int:
+        return hash(cls.dtype)
 
-    def __repr__(self) -> str:
-        return f"pullback.numpy.{self.__name__}"
+    def __repr__(cls) -> str:
+        return f"pullback.numpy.{cls.__name__}"
 
 
 bool_: ScalarType = ScalarType(np.bool_)
@@ -91,6 +98,14 @@ float64: ScalarType = ScalarType(np.float64)
 complex64: ScalarType = ScalarType(np.complex64)
 complex128: ScalarType = ScalarType(np.complex128)
 bfloat16: ScalarType = ScalarType(dtypes.bfloat16)
+# names alone: the engine has no arrays of these
+int1: ScalarType = ScalarType(ml_dtypes.int1)
+int2: ScalarType = ScalarType(ml_dtypes.int2)
+uint1: ScalarType = ScalarType(ml_dtypes.uint1)
+uint2: ScalarType = ScalarType(ml_dtypes.uint2)
+float4_e2m1fn: ScalarType = ScalarType(ml_dtypes.float4_e2m1fn)
+float6_e2m3fn: ScalarType = ScalarType(ml_dtypes.float6_e2m3fn)
+float6_e3m2fn: ScalarType = ScalarType(ml_dtypes.float6_e3m2fn)
 int4: ScalarType = ScalarType(dtypes.int4)
 uint4: ScalarType = ScalarType(dtypes.uint4)
 float8_e3m4: ScalarType = ScalarType(dtypes.float8_e3m4)
@@ -147,8 +162,15 @@ __all__ = [
     "complex64",
     "complex128",
     "bfloat16",
+    "int1",
+    "int2",
     "int4",
+    "uint1",
+    "uint2",
     "uint4",
+    "float4_e2m1fn",
+    "float6_e2m3fn",
+    "float6_e3m2fn",
     "float8_e3m4",
     "float8_e4m3",
     "float8_e8m0fnu",

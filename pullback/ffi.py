@@ -1,0 +1,184 @@
+"""Functions of other libraries, written in C++ with XLA's headers, in compiled programs (the names of `jax.ffi`).
+
+A function is compiled against the headers in `include_dir()`, loaded with `ctypes`, registered by
+`register_ffi_target`, and called by what `ffi_call` returns. For Python functions there are `external` and
+`pure_callback`.
+"""
+
+from __future__ import annotations
+
+import typing as _typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pullback._api.callbacks import check_vmap_method
+from pullback._core.arguments import aval_of
+from pullback._core.array import lift
+from pullback._core.errors import boundary, described
+from pullback._core.lazy import attributes as _attributes
+from pullback._core.typing import PyTree
+from pullback._higher_order.host.foreign import ForeignCall, effectful_foreign_call_p, foreign_call_p
+from pullback._xla import foreign
+
+__all__ = ["ffi_call", "include_dir", "pycapsule", "register_ffi_target", "register_ffi_type"]
+
+
+def include_dir() -> str:
+    """The folder of XLA's headers, for the compiler. Raises nothing.
+
+    >>> import os
+    >>> os.path.exists(os.path.join(include_dir(), "xla", "ffi", "api", "ffi.h"))
+    True
+    """
+    return foreign.headers()
+
+
+@boundary
+def pycapsule(funcptr: Any) -> Any:
+    """A function of a library loaded by `ctypes`, as `register_ffi_target` takes it. TypeError for anything else.
+
+    >>> import ctypes
+    >>> type(pycapsule(ctypes.pythonapi.Py_IsInitialized)).__name__
+    'PyCapsule'
+    """
+    try:
+        return foreign.capsule(funcptr)
+    except Exception:
+        raise TypeError(f"pycapsule: expected a function of a ctypes library, got {described(funcptr)}") from None
+
+
+@boundary
+def register_ffi_target(name: str, fn: Any, platform: str = "cpu", api_version: int = 1, **kwargs: Any) -> None:
+    """Make a function known under a name.
+
+    Args:
+      name: the name for `ffi_call`.
+      fn: what `pycapsule` returns; or a dict of these by stage: "instantiate", "prepare", "initialize", "execute".
+      platform: "cpu".
+      api_version: 1 for functions written with XLA's headers, 0 for those without types.
+      kwargs: `traits`, the flags of the function.
+
+    Raises: TypeError for a name that is no text; ValueError for another platform; the engine's error for what it does
+      not take.
+
+    >>> import ctypes
+    >>> register_ffi_target("is_initialized", pycapsule(ctypes.pythonapi.Py_IsInitialized), api_version=0)
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"register_ffi_target: the name must be a string, got {described(name)}")
+    if platform.lower() not in ("cpu", "host"):
+        raise ValueError(f"register_ffi_target: the platform must be 'cpu', got {platform!r}")
+    foreign.register(name, fn, "cpu", api_version, **kwargs)
+
+
+@boundary
+def register_ffi_type(name: str, type_registration: Any, platform: str = "cpu") -> None:
+    """Make the type of states that functions keep known. ValueError for another platform than "cpu".
+
+    >>> try:
+    ...     register_ffi_type("state", None, platform="gpu")
+    ... except ValueError as error:
+    ...     print(error)
+    register_ffi_type: the platform must be 'cpu', got 'gpu'
+    """
+    if platform.lower() not in ("cpu", "host"):
+        raise ValueError(f"register_ffi_type: the platform must be 'cpu', got {platform!r}")
+    foreign.register_type(name, type_registration, "cpu")
+
+
+@boundary
+def ffi_call(
+    target_name: str,
+    result_shape_dtypes: PyTree,
+    *,
+    has_side_effect: bool = False,
+    vmap_method: str | None = None,
+    input_layouts: Sequence[Sequence[int] | None] | None = None,
+    output_layouts: Sequence[Any] | None = None,
+    input_output_aliases: Mapping[int, int] | None = None,
+    custom_call_api_version: int = 4,
+    legacy_backend_config: str | None = None,
+) -> Callable[..., Any]:
+    """A registered function as a function of arrays.
+
+    Args:
+      target_name: the name that it was registered under.
+      result_shape_dtypes: the types of its results: an object with a shape and a dtype, such as a `ShapeDtypeStruct`,
+        or a sequence of them.
+      has_side_effect: whether calls must not be left out.
+      vmap_method: the behaviour under `vmap`, as in `pure_callback`; the function must be written for the batch but for
+        "sequential".
+      input_layouts, output_layouts: for each array its axes from the slowest varying to the fastest: by default in
+        order, as C has them. `(1, 0)` is column by column.
+      input_output_aliases: which inputs may share their memory with which results.
+      custom_call_api_version: 4 for functions written with XLA's headers, less for those without types.
+      legacy_backend_config: the text that functions without types get in place of settings.
+
+    Returns: a function of arrays, with the settings of the call as keywords: texts, bools, numbers (Python's are of 64
+      bits, NumPy's as they are), arrays, and dicts of these.
+    Raises: TypeError for a name that is no text and for what has no shape and dtype; ValueError for layouts that do not
+      fit and an unknown `vmap_method`. At a call errors of the function, and RuleNotDefinedError under differentiation:
+      give it a rule by `custom_jvp` or `custom_vjp`.
+
+    >>> import numpy as np, pullback as pb, pullback.numpy as pnp
+    >>> _ = pb.jit(pnp.linalg.cholesky)(pnp.eye(2))  # the library has LAPACK registered
+    >>> kind = pb.ShapeDtypeStruct((2, 2), np.float32)
+    >>> call = ffi_call("lapack_spotrf_ffi", (kind, pb.ShapeDtypeStruct((), np.int32)), input_output_aliases={0: 0})
+    >>> factor, info = call(4 * pnp.eye(2), uplo=np.uint8(ord("L")))
+    >>> print(factor[0], info)
+    [2. 0.] 0
+    """
+    if not isinstance(target_name, str):
+        raise TypeError(f"ffi_call: target_name must be a string, got {described(target_name)}")
+    check_vmap_method("ffi_call", vmap_method)
+    several = isinstance(result_shape_dtypes, (list, tuple))
+    given = list(result_shape_dtypes) if several else [result_shape_dtypes]
+    for x in given:
+        if not (hasattr(x, "shape") and hasattr(x, "dtype")):
+            raise TypeError(
+                f"ffi_call: a result needs a shape and a dtype, such as a ShapeDtypeStruct, got {described(x)}"
+            )
+    avals = tuple(aval_of(x) for x in given)
+    primitive = effectful_foreign_call_p if has_side_effect else foreign_call_p
+
+    @boundary
+    def ffi_function(*args: Any, **settings: Any) -> Any:
+        if custom_call_api_version >= 4 and legacy_backend_config is not None:
+            raise ValueError(
+                "ffi_call: legacy_backend_config is for custom_call_api_version < 4; pass settings instead"
+            )
+        if custom_call_api_version < 4 and settings:
+            raise ValueError("ffi_call: a function without types takes no settings, but legacy_backend_config")
+        xs = [lift(x) for x in args]
+        layouts = (
+            _layouts("input_layouts", input_layouts, [x.ndim for x in xs]),
+            _layouts(
+                "output_layouts", output_layouts if several or output_layouts is None else [output_layouts], ranks
+            ),
+        )
+        config = foreign.setting(settings if custom_call_api_version >= 4 else legacy_backend_config or "")
+        aliases = tuple((input_output_aliases or {}).items())
+        call = ForeignCall(target_name, avals, layouts, config, aliases, vmap_method, custom_call_api_version)
+        outs = primitive.bind(*xs, call=call)
+        return tuple(outs) if several else outs[0]
+
+    ranks = [aval.ndim for aval in avals]
+    return ffi_function
+
+
+def _layouts(name: str, given: Sequence[Any] | None, ranks: Sequence[int]) -> tuple[tuple[int, ...] | None, ...]:
+    if given is None:
+        return (None,) * len(ranks)
+    if len(given) != len(ranks):
+        raise ValueError(f"ffi_call: {name} must have an entry for each of the {len(ranks)} arrays, got {given!r}")
+    out = []
+    for axes, ndim in zip(given, ranks, strict=True):
+        order = None if axes is None else tuple(getattr(axes, "major_to_minor", axes))
+        if order is not None and sorted(order) != list(range(ndim)):
+            raise ValueError(f"ffi_call: {name} must be orders of the axes of arrays of {ndim} axes, got {axes!r}")
+        out.append(order)
+    return tuple(out)
+
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)
