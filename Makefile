@@ -3,6 +3,8 @@
 #   make test      the tests; ARGS="tests/ops -k dot" runs some
 #   make test-all  these and the long ones
 #   make test-clients  libraries written for JAX, unmodified, on pullback: their numbers are JAX's
+#   make record-clients  the numbers of JAX that these are compared with, computed anew: LIBRARIES="optax flax"
+#   make test-array-api  the suite of the array API standard, at a fixed version; ARRAY_API_TESTS=folder has it already
 #   make names     which names and keywords of JAX's are missing, and why; USES=jax_api_usage.tsv weights them
 #   make check     what CI runs: lint, layout, types, tests
 #   make coverage  which lines and branches of the package the tests reach, all but the long ones
@@ -19,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients names check lint types coverage format fuzz bench accuracy clean
+.PHONY: help demo test test-all test-clients record-clients test-array-api names check lint types coverage format fuzz bench accuracy clean
 .DELETE_ON_ERROR:
 
 help:
@@ -36,6 +38,23 @@ test-all: $(VENV)/with-test
 
 test-clients: $(VENV)/with-clients
 	@$(BIN)/python -m pytest -n 2 -p no:cacheprovider clients $(ARGS)
+
+record-clients: $(VENV)/with-clients
+	@cd clients && for library in $(or $(LIBRARIES),$(basename $(notdir $(wildcard clients/problems/*.py)))); do \
+		JAX_ENABLE_X64=1 JAX_PLATFORMS=cpu ../$(BIN)/python -W ignore run.py --record $${library%_problems} || exit 1; done
+
+# The suite is in no package index: a version of its repository, which has the standard as a submodule.
+ARRAY_API_VERSION := 55fcc60179efa2680ddd6cd926ddf17b83530e2b
+ARRAY_API_TESTS ?= $(VENV)/array-api-tests
+test-array-api: $(VENV)/with-test | $(ARRAY_API_TESTS)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $(ARRAY_API_TESTS)/requirements.txt
+	@cd $(ARRAY_API_TESTS) && PULLBACK_ENABLE_X64=1 ARRAY_API_TESTS_MODULE=pullback.numpy ARRAY_API_TESTS_VERSION=2024.12 \
+		$(CURDIR)/$(BIN)/python -m pytest -q array_api_tests --skips-file $(CURDIR)/clients/array_api_skips.txt $(ARGS)
+
+$(VENV)/array-api-tests:
+	@git clone --quiet https://github.com/data-apis/array-api-tests.git $@
+	@git -C $@ checkout --quiet $(ARRAY_API_VERSION) || { rm -rf $@; exit 1; }
+	@git -C $@ submodule --quiet update --init || { rm -rf $@; exit 1; }
 
 names: $(VENV)/with-test
 	@$(BIN)/python -m benchmarks.names $(if $(USES),--uses $(USES)) $(ARGS)

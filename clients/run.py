@@ -2,13 +2,16 @@
 
 python clients/run.py optax                              on JAX
 python -m pullback.as_jax clients/run.py optax           on pullback
+python clients/run.py --record optax                     on JAX, into clients/numbers/optax.json
 """
 
 import importlib
+import importlib.metadata
 import json
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import numpy as np
 
@@ -41,5 +44,30 @@ def run(library, only=()):
     return results
 
 
+def installed(library):
+    """The versions that the numbers of a library depend on: its own and JAX's."""
+    distribution = {"ott": "ott-jax"}.get(library, library)
+    return {name: importlib.metadata.version(name) for name in (distribution, "jax")}
+
+
+def rounded(x):
+    """Numbers with as many digits as the comparison needs."""
+    return [rounded(entry) for entry in x] if isinstance(x, list) else float(f"{x:.9g}")
+
+
+def record(library):
+    """Write what JAX gives, with the versions, where `test_clients.py` looks for it."""
+    results = run(library)
+    for name, outcome in results.items():
+        if "error" in outcome:
+            raise SystemExit(f"{library}: {name}: {outcome['error']}")
+    lines = [f'  "{name}": {json.dumps(rounded(outcome["numbers"]))}' for name, outcome in results.items()]
+    text = f'{{"versions": {json.dumps(installed(library))}, "numbers": {{\n' + ",\n".join(lines) + "\n}}\n"
+    (Path(__file__).parent / "numbers" / f"{library}.json").write_text(text, encoding="utf-8")
+
+
 if __name__ == "__main__":
-    print(json.dumps(run(sys.argv[1], sys.argv[2:])))
+    if sys.argv[1] == "--record":
+        record(sys.argv[2])
+    else:
+        print(json.dumps(run(sys.argv[1], sys.argv[2:])))

@@ -44,7 +44,7 @@ def potentials_differentiated():
 
 def costs_of_other_kinds():
     results = []
-    for cost in (costs.Euclidean(), costs.PNormP(1.5), costs.Cosine(), costs.SqPNorm(1.5), costs.ElasticL1(0.3)):
+    for cost in (costs.Euclidean(), costs.PNormP(1.5), costs.Cosine(), costs.SqPNorm(1.5)):
         geom = pointcloud.PointCloud(_X, _Y, cost_fn=cost, epsilon=0.2)
         results.append(sinkhorn.Sinkhorn(threshold=1e-7)(linear_problem.LinearProblem(geom)).matrix)
     return results
