@@ -1,5 +1,7 @@
 """Settings of all tests."""
 
+import ctypes
+import gc
 import os
 import sys
 from importlib import metadata
@@ -13,6 +15,8 @@ FLAGS = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_pas
 if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 12):
     # half of what is left of the time; later engines know no other emitters
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+    # one part for the code of each program: a fifth of the time of those with several loops
+    FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
 # eight devices for both, so that meshes can be tested anywhere; what names no device runs on the first
 FLAGS.append("--xla_force_host_platform_device_count=8")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
@@ -51,3 +55,26 @@ def pytest_runtest_call(item):
     finally:
         if sys.gettrace() is not tracing:
             sys.settrace(tracing)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Between files, a large process gives up its programs and JAX's: a worker grew to 5 GB."""
+    result = yield
+    between = nextitem is None or nextitem.location[0] != item.location[0]
+    if between and _resident_megabytes() > 1_000:
+        for name in ("jax", "pullback"):
+            if name in sys.modules:
+                sys.modules[name].clear_caches()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what is free is given back to the system
+    return result
+
+
+def _resident_megabytes() -> float:
+    """The memory of this process; 0 where the system is not Linux, and does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except OSError:
+        return 0

@@ -205,10 +205,11 @@ rem: BinaryFunction = function_of_two(
 
 
 def _mask_kernel(x, y, mode):
-    ties = np.asarray(np.equal(x, y)).astype(x.dtype)
+    ties = np.asarray(np.equal(x, y))
     if mode == "tie":
-        return ties
-    return np.asarray(np.greater(x, y) if mode == "gt" else np.less(x, y)).astype(x.dtype) + ties * x.dtype.type(0.5)
+        return ties.astype(x.dtype)
+    wins = np.asarray(np.greater(x, y) if mode == "gt" else np.less(x, y)).astype(x.dtype)
+    return wins + ties * x.dtype.type(0.5) if ties.any() else wins
 
 
 def _mask_lower(ctx, x, y, mode):

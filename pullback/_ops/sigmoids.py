@@ -27,21 +27,40 @@ def _right(x):
 
 def _decayed(x):
     """exp(-|x|) of a NumPy array; for complex numbers by the sign of the real part."""
-    return np.exp(np.where(_right(x), -x, x)) if dtypes.is_complex(x.dtype) else np.exp(-np.abs(x))
+    return np.exp(np.where(_right(x), -x, x)) if dtypes.is_complex(x.dtype) else _exp_of_minus(np.abs(x))
+
+
+def _exp_of_minus(size):
+    """exp(-size), in the memory of an array that is no longer needed: new pages cost as much as the arithmetic."""
+    if size.ndim == 0:
+        return np.exp(-size)
+    np.negative(size, out=size)
+    return np.exp(size, out=size)
 
 
 def _logistic_kernel(x):
     one = x.dtype.type(1)
     if not dtypes.is_complex(x.dtype):
-        return np.divide(one, np.add(one, np.exp(np.negative(x))))
+        if x.ndim == 0:
+            return one / (one + np.exp(-x))
+        y = np.negative(x)
+        np.exp(y, out=y)
+        np.add(one, y, out=y)
+        return np.divide(one, y, out=y)
     u = _decayed(x)
     return np.divide(np.where(_right(x), one, u), one + u)
 
 
 def _logistic_slope_kernel(x):
-    u = _decayed(x)
-    r = x.dtype.type(1) / (x.dtype.type(1) + u)
-    return u * r * r
+    u, one = _decayed(x), x.dtype.type(1)
+    r = one + u
+    if x.ndim == 0:
+        r = one / r
+        return u * r * r
+    np.divide(one, r, out=r)
+    u *= r
+    u *= r
+    return u
 
 
 def _right_and_decayed(x: Expr) -> tuple[Expr, Expr]:

@@ -1,4 +1,4 @@
-"""Sine and cosine of large arrays of float32: compiled by a polynomial, and eagerly by the compiled program."""
+"""Kernels and lowerings that treat large arrays in another way: sines, choices, sums of exponentials, sorts."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
-from pullback._ops import large_arrays
+from pullback._ops import choosing, large_arrays
 from pullback._ops.trig import cos_p, sin_p
 
 N = large_arrays.LARGE
@@ -91,3 +91,79 @@ def test_eager_calls_pass_to_the_program(p, exact, monkeypatch):
     p.bind(x[:9])
     p.bind(x.astype("float16"))
     assert len(asked) == 3
+
+
+def masks(n):
+    """An irregular mask, and regular ones, which are left to NumPy."""
+    rng = np.random.default_rng(1)
+    return [rng.random(n) > 0.5, np.arange(n) > n // 2, rng.random(n) > 0.999]
+
+
+def values(dtype, n):
+    """Numbers of a dtype with all that has bits of its own: -0, infinities, nan."""
+    x = np.resize(np.array([0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan, 3.0, 7.0]), n)
+    with np.errstate(invalid="ignore"):
+        return x.astype(dtype)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "float16", pnp.bfloat16, "complex64", "complex128", "i4", "b1"]
+)
+@pytest.mark.parametrize("n", [choosing._LARGE - 1, choosing._LARGE, 2 * choosing._BLOCK + 5])
+def test_choices_are_those_of_where(dtype, n):
+    dtype = np.dtype(dtype)
+    x, y = values(dtype, n), values(dtype, n)[::-1].copy()
+    for mask in masks(n):
+        for a, b in [(x, y), (x, dtype.type(0)), (dtype.type(0), y), (dtype.type(1), y), (x, np.array(0, dtype))]:
+            got, expected = choosing.choose(mask, a, b), np.where(mask, a, b)
+            assert got.dtype == dtype
+            assert got.tobytes() == expected.tobytes()
+
+
+def test_choices_in_other_layouts():
+    n = 2 * choosing._LARGE
+    mask, x = masks(n)[0], values("float32", n)
+    for shape in [(n // 4, 4), (4, n // 4)]:
+        m, a = mask.reshape(shape), x.reshape(shape)
+        for args in [
+            (m, a, a[::-1]),
+            (m.T, a.T, np.float32(0)),
+            (m, a[0], a),
+            (m[..., ::2], a[..., ::2], np.float32(2)),
+        ]:
+            assert choosing.choose(*args).tobytes() == np.where(*args).tobytes()
+
+
+def test_an_irregular_mask_does_not_reach_numpys_loop(monkeypatch):
+    irregular, *regular = masks(choosing._LARGE)
+    x = values("float32", irregular.size)
+    monkeypatch.setattr(np, "where", None)
+    choosing.choose(irregular, x, x)
+    for mask in regular:
+        with pytest.raises(TypeError, match="NoneType"):
+            choosing.choose(mask, x, x)
+
+
+def test_sums_of_exponentials_of_large_arrays():
+    x = np.linspace(-80, 80, 4_001, dtype="float32")
+    special = [np.inf, -np.inf, np.inf, -np.inf, np.nan, 0.0, -0.0]
+    y = np.zeros_like(x)
+    x[:7], y[:7] = special, [np.inf, -np.inf, -np.inf, np.inf, 1.0, np.nan, 0.0]
+    with np.errstate(invalid="ignore"):
+        expected = np.logaddexp(x.astype("float64"), y.astype("float64"))
+    np.testing.assert_allclose(pnp.logaddexp(x, y), expected, rtol=4e-7)
+    np.testing.assert_allclose(pnp.logaddexp(x[:8], y[:8]), expected[:8], rtol=4e-7)
+    np.testing.assert_allclose(pnp.logaddexp(x, np.float32(0))[7:], expected[7:], rtol=4e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", pnp.bfloat16, "complex64", "int32"])
+def test_sorts_keep_the_order_of_the_two_zeros(dtype):
+    x = np.random.default_rng(0).integers(-50, 50, (3, 500)).astype(dtype)
+    for zeros in (False, True):
+        if zeros and np.dtype(dtype).kind != "i":
+            x[:, ::7] *= np.array(-0.0, dtype)
+        for axis in (0, 1):
+            (got,) = [np.asarray(lax.sort(pnp.array(x), axis))]
+            key = x.astype("complex64" if dtype == "complex64" else "float64")
+            expected = np.take_along_axis(x, np.argsort(key, axis, kind="stable"), axis)
+            assert got.tobytes() == expected.tobytes()
