@@ -678,17 +678,17 @@ def run(text, **environment):
 
 def test_a_process_that_ends_while_it_compiles():
     out = run("""
-import threading, time
+import atexit, threading
 import pullback as pb, pullback.numpy as pnp
 from pullback._api import jit, tiers
-from pullback._xla.background import Background
 
 tiers.background._most = 1
-begun, compile_now = threading.Event(), jit.Traced.compile
+begun, ending, compile_now = threading.Event(), threading.Event(), jit.Traced.compile
+atexit.register(ending.set)
 
 def slow(self):
     begun.set()
-    time.sleep(0.5)
+    ending.wait()
     compile_now(self)
     print("compiled", self.name, flush=True)
 
@@ -705,6 +705,24 @@ begun.wait()
 print(pb.jit(g, tiered=True)(0.))
 """)
     assert out.split("\n") == ["1.0", "2.0", "compiled f", ""]
+
+
+def test_calls_on_other_devices_wait_for_the_compiler():
+    run(
+        """
+import numpy as np
+import pullback as pb, pullback.numpy as pnp
+
+first, second = pb.devices()
+f = pb.jit(lambda x: 2 * x, tiered=True)
+with pb.debug.counters() as seen:
+    assert f(pb.device_put(pnp.ones(2), second)).devices() == {second}
+    assert seen["interpreted_calls"] == 0
+    assert f(np.ones(2)).devices() == {first}
+    assert seen["interpreted_calls"] == 1
+""",
+        PULLBACK_NUM_CPU_DEVICES="2",
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")

@@ -1,5 +1,7 @@
 """Jaxprs as data: the checker finds what is planted, dead code goes, evaluation follows the equations."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -240,6 +242,24 @@ def test_eval_jaxpr_under_transformations(jaxpr):
 def test_eval_jaxpr_counts_its_arguments(jaxpr):
     with pytest.raises(TypeError, match="eval_jaxpr: expected 0 constants and 2 arguments, got 0 and 1"):
         eval_jaxpr(jaxpr, [], 1.0)
+
+
+def test_eval_jaxpr_frees_values_after_their_last_use():
+    def chain(x):
+        first = pnp.sin(x)
+        y = first
+        for _ in range(40):
+            y = y * first
+        return first, y
+
+    x = pnp.ones(100_000)
+    jaxpr = traced(chain, x).jaxpr
+    tracemalloc.start()
+    outs = eval_jaxpr(jaxpr, [], x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(outs[1], np.sin(np.float32(1)) ** 41, rtol=1e-5)
+    assert peak < 5 * x.nbytes  # 42 arrays are made, 2 returned
 
 
 def test_equations_know_the_users_line(jaxpr):
