@@ -28,6 +28,7 @@ from pullback._api.devices import local_device_count as local_device_count
 from pullback._api.devices import local_devices as local_devices
 from pullback._api.devices import process_count as process_count
 from pullback._api.devices import process_index as process_index
+from pullback._api.devices import process_indices as process_indices
 from pullback._api.inspect import eval_shape as eval_shape
 from pullback._api.inspect import make_jaxpr as make_jaxpr
 from pullback._api.jacobians import hessian as hessian
@@ -72,6 +73,7 @@ if _typing.TYPE_CHECKING:
     from pullback import core as core
     from pullback import custom_batching as custom_batching
     from pullback import debug as debug
+    from pullback import distributed as distributed
     from pullback import dlpack as dlpack
     from pullback import dtypes as dtypes
     from pullback import errors as errors
@@ -184,6 +186,7 @@ if not _typing.TYPE_CHECKING:
                 "core",
                 "custom_batching",
                 "debug",
+                "distributed",
                 "dlpack",
                 "dtypes",
                 "errors",

@@ -26,6 +26,7 @@ LAYERS = (
         "core",
         "custom_batching",
         "custom_derivatives",
+        "distributed",
         "extend",
         "interpreters",
         "monitoring",

@@ -12,7 +12,7 @@ from pullback._core.errors import boundary
 from pullback._core.tree import tree_leaves
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import PyTree
-from pullback._xla import engine, executable
+from pullback._xla import distributed, engine, executable
 
 
 def check_backend(function: str, backend: str | None) -> None:
@@ -33,17 +33,21 @@ def devices(backend: str | None = None) -> list[Any]:
 
 
 def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Any]:
-    """The devices of this process, which are all devices.
+    """The devices of this process, or of another one, by its index.
 
-    RuntimeError for a backend other than "cpu", ValueError for another process than 0.
+    RuntimeError for a backend other than "cpu", ValueError for a process that there is not.
 
     >>> local_devices() == devices()
     True
     """
     check_backend("local_devices", backend)
-    if process_index not in (None, 0):
-        raise ValueError(f"local_devices: the one process has process_index 0, got {process_index!r}")
-    return engine.devices()
+    if process_index is None:
+        return engine.devices()
+    if process_index not in range(process_count()):
+        raise ValueError(
+            f"local_devices: process_index: expected one of 0 to {process_count() - 1}, got {process_index!r}"
+        )
+    return [device for device in engine.client().devices() if device.process_index == process_index]
 
 
 def device_count(backend: str | None = None) -> int:
@@ -57,25 +61,37 @@ def device_count(backend: str | None = None) -> int:
 
 
 def process_index(backend: str | None = None) -> int:
-    """The index of this process among all: 0. RuntimeError for a backend other than "cpu".
+    """The index of this process among all, from 0. RuntimeError for a backend other than "cpu".
 
     >>> import pullback as pb
     >>> pb.process_index()
     0
     """
     check_backend("process_index", backend)
-    return 0
+    session = distributed.session()
+    return 0 if session is None else session.process
 
 
 def process_count(backend: str | None = None) -> int:
-    """The number of processes: 1. RuntimeError for a backend other than "cpu".
+    """The number of processes that run this program together. RuntimeError for a backend other than "cpu".
 
     >>> import pullback as pb
     >>> pb.process_count()
     1
     """
     check_backend("process_count", backend)
-    return 1
+    session = distributed.session()
+    return 1 if session is None else session.count
+
+
+def process_indices(backend: str | None = None) -> list[int]:
+    """The indices of all processes, from 0. RuntimeError for a backend other than "cpu".
+
+    >>> import pullback as pb
+    >>> pb.process_indices()
+    [0]
+    """
+    return list(range(process_count(backend)))
 
 
 def local_device_count(backend: str | None = None) -> int:

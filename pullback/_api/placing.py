@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pullback._api.meshes import places_of
+from pullback._api.shared_data import is_global, require_equal
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, lift
 from pullback._core.errors import boundary, described
@@ -58,7 +59,9 @@ def device_put(
                 engine.put(array)
         return tree_unflatten(tree, arrays)
     places = places_of("device_put", "device", x, "x", device)
-    results = []
+    results: list[Any] = []
+    # what must be the same in all processes
+    shared: dict[int, Any] = {}
     for i, (array, place) in enumerate(zip(arrays, places, strict=True)):
         if place is not None:
             try:
@@ -66,10 +69,14 @@ def device_put(
             except ValueError as error:
                 path = keystr(tree_flatten_with_path(x)[0][i][0]) if len(arrays) > 1 else ""
                 raise ValueError(f"device_put: x{path} of type {array.aval.str_short()}: {error}") from None
+            if not place.is_fully_addressable and isinstance(array, ConcreteArray) and not is_global(array):
+                shared[i] = array
             array = sharding_constraint_p.bind(array, sharding=place)
         if type(array) is ConcreteArray:
             engine.put(array)
         results.append(array)
+    if shared:
+        require_equal("device_put", "x", tree_unflatten(tree, [shared.get(i, 0) for i in range(len(arrays))]))
     return tree_unflatten(tree, results)
 
 

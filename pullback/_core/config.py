@@ -39,6 +39,9 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "compilation_cache_max_size": range(2**63),
     "persistent_cache_min_compile_time_secs": float,
     "persistent_cache_min_entry_size_bytes": range(2**63),
+    # several processes: how long they wait for each other, and whether each program is compared before each run
+    "collective_timeout_secs": float,
+    "distributed_debug": (False, True),
     # the generator of keys that name none
     "default_prng_impl": ("threefry2x32", "rbg", "unsafe_rbg"),
     # there is one platform
@@ -52,6 +55,7 @@ _DEFAULTS: dict[str, Any] = {
     "compilation_cache_dir": None,
     "compilation_cache_max_size": 2**30,
     "persistent_cache_min_compile_time_secs": 0.0,
+    "collective_timeout_secs": 1800.0,
     "persistent_cache_min_entry_size_bytes": 0,
     "num_cpu_devices": 1,
 }

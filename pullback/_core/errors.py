@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, NamedTuple, TypeVar
 
@@ -173,6 +173,18 @@ class RuleCheckError(AssertionError):
     ...     print("the derivative is 1")
     the derivative is 1
     """
+
+
+class ProcessFailureError(RuntimeError):
+    """Other processes died, hung or left before they had done their part; `processes` are their indices.
+
+    >>> ProcessFailureError("psum: process 1 died", [1]).processes
+    (1,)
+    """
+
+    def __init__(self, message: str, processes: Iterable[int] = ()):
+        super().__init__(message)
+        self.processes: tuple[int, ...] = tuple(processes)
 
 
 class Location(NamedTuple):

@@ -66,6 +66,12 @@ class PlacedArray(ConcreteArray):
         """The array: its value is known while functions are traced."""
         return self
 
+    def block_until_ready(self) -> PlacedArray:
+        """Wait until the data has been computed; returns the array."""
+        if self.buffer is not None:
+            _wait(self._buffer, self.aval, self.placement)
+        return self
+
     def is_deleted(self) -> bool:
         """True if the data was donated or freed."""
         return self.buffer is None
@@ -153,13 +159,15 @@ def shards_of(x: ConcreteArray, placement: Sharding, everywhere: bool) -> list[S
 _read_parts: Callable[[Any, ShapedArray, Sharding], Sequence[tuple[Any, np.ndarray]]]
 _on_device: Callable[[ConcreteArray, Sharding], ConcreteArray]
 _copy_buffer: Callable[[Any, ShapedArray, Sharding], Any]
+_wait: Callable[[Any, ShapedArray, Sharding], None]
 
 
 def install_placement(
     read_parts: Callable[[Any, ShapedArray, Sharding], Sequence[tuple[Any, np.ndarray]]],
     on_device: Callable[[ConcreteArray, Sharding], ConcreteArray],
     copy_buffer: Callable[[Any, ShapedArray, Sharding], Any],
+    wait: Callable[[Any, ShapedArray, Sharding], None],
 ) -> None:
-    """Install the functions that read the parts of a buffer, place an array, and copy a buffer (by the engine)."""
-    global _read_parts, _on_device, _copy_buffer
-    _read_parts, _on_device, _copy_buffer = read_parts, on_device, copy_buffer
+    """Install the functions that read the parts of a buffer, place an array, copy a buffer and wait (by the engine)."""
+    global _read_parts, _on_device, _copy_buffer, _wait
+    _read_parts, _on_device, _copy_buffer, _wait = read_parts, on_device, copy_buffer, wait

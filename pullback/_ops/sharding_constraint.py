@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 from pullback._core.config import config
 from pullback._core.errors import described
+from pullback._core.jaxpr import Jaxpr
 from pullback._core.meshes import AbstractMesh, Mesh
+from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
 from pullback._core.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, Placement, PyTree
 from pullback._ops.rules import linear_jvp
 from pullback._xla import placement
+from pullback._xla.evaluate import single_equation
+from pullback._xla.placed_programs import PlacedProgram, compile_placed, spread_of
 
 sharding_constraint_p: Primitive = Primitive("sharding_constraint")
 
@@ -86,7 +92,25 @@ def laid_out(function: str, result: PyTree, out_sharding: Placement) -> Any:
 
 def _evaluate(x, sharding):
     open_axes = isinstance(sharding, NamedSharding) and PartitionSpec.UNCONSTRAINED in tuple(sharding.spec)
+    if type(x) is PlacedArray and not x.placement.is_fully_addressable and not open_axes:
+        return moved(x, sharding)
     return x if open_axes else placement.put(x, sharding)
+
+
+def moved(x: PlacedArray, sharding: Sharding) -> PlacedArray:
+    """An array over several processes, spread in another way: all of them call this."""
+    jaxpr = _identity(x.aval, sharding)
+
+    def make():
+        return compile_placed(jaxpr, spread_of("device_put", (x.placement,), (sharding,)))
+
+    program: PlacedProgram = jaxpr.derive(("placed", x.placement), make)
+    return cast(PlacedArray, program.run([x])[0])
+
+
+@lru_cache(256)
+def _identity(aval: ShapedArray, sharding: Sharding) -> Jaxpr:
+    return single_equation(sharding_constraint_p, (aval,), {"sharding": sharding})
 
 
 def _type(x, sharding):

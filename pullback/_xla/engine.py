@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import threading
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def check_process() -> None:
 def _after_fork() -> None:
     global _left_behind, _starting
     _starting = threading.Lock()
-    if _client.cache_info().currsize:
+    if is_started():
         _left_behind = True
         # warm calls find their program by the tracing state alone
         forget_traces()
@@ -68,11 +69,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+# of several processes: makes the client, given the function that does so for one
+starter: Callable[[Callable[..., Any]], Any] | None = None
+
+
+def is_started() -> bool:
+    """Return whether the client has been made, so that it is too late to join other processes."""
+    return _client.cache_info().currsize > 0
+
+
 @cache
 def _client() -> Any:
     array_module.install_buffer_reader(read, wait)
     fixed["num_cpu_devices"] = "the engine has started, set it before the first array is compiled for or placed"
-    return xla_client().make_cpu_client(asynchronous=True, num_devices=device_count_asked())
+    make = partial(xla_client().make_cpu_client, asynchronous=True, num_devices=device_count_asked())
+    return make() if starter is None else starter(make)
 
 
 def device_count_asked() -> int:

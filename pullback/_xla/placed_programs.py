@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from pullback._core import compilations
@@ -16,7 +17,7 @@ from pullback._core.placed_array import PlacedArray, placed
 from pullback._core.sharding import NamedSharding, Sharding
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
-from pullback._xla import disk_cache, engine, host_calls, placement
+from pullback._xla import disk_cache, distributed, engine, host_calls, placement
 from pullback._xla.executable import lasting
 from pullback._xla.lowering import Module, lower_module
 from pullback._xla.programs import size_of
@@ -31,10 +32,25 @@ class PlacedProgram:
     """A loaded program, with the placements of its arguments and results.
 
     On a processor that stands for several devices, a program waits until the one before has ended: each takes as many
-    threads as it has devices, all at once, and two that had some each would wait for ever.
+    threads as it has devices, all at once, and two that had some each would wait for ever. A program that spans
+    processes is compared with theirs before its first run, and what waits for them can fail (`distributed`).
     """
 
-    __slots__ = ("loaded", "execute", "handlers", "out_avals", "ins", "outs", "donated", "module", "alone", "key")
+    __slots__ = (
+        "loaded",
+        "execute",
+        "handlers",
+        "out_avals",
+        "ins",
+        "outs",
+        "donated",
+        "module",
+        "alone",
+        "key",
+        "name",
+        "processes",
+        "checked",
+    )
 
     def __init__(self, loaded: AnyValue, module: Module, jaxpr: Jaxpr, spread: Spread, donated: Sequence[int]):
         self.loaded: Any = loaded
@@ -54,6 +70,9 @@ class PlacedProgram:
                 for at, aval, asked in zip(outs, self.out_avals, spread.outs, strict=True)
             ]
         )
+        self.name: str = f"{spread.name} of {', '.join(aval.str_short() for aval in avals)}"
+        self.processes: tuple[int, ...] = distributed.processes_of(spread.devices)
+        self.checked: bool = False
         self.alone: bool = len(spread.devices) > 1 and engine.client().platform == "cpu"
         make = engine.xla_client()._xla.array_result_handler
         self.handlers = []
@@ -88,13 +107,24 @@ class PlacedProgram:
     def launch(self, buffers: list[Any]) -> list[Any]:
         """The buffers of the results."""
         if not self.alone:
-            return self.execute(buffers).consume_with_handlers(self.handlers)
+            return self._launch(buffers)
         with _launching:
             if _last[0] is not None:
-                engine.wait(_last[0])
-            outs = self.execute(buffers).consume_with_handlers(self.handlers)
-            _last[0] = outs[0] if outs else None
+                (last, processes), _last[0] = _last[0], None
+                distributed.wait("the program before", last, processes)
+            outs = self._launch_with_others(buffers) if len(self.processes) > 1 else self._launch(buffers)
+            _last[0] = (outs[0], self.processes) if outs else None
         return outs
+
+    def _launch(self, buffers: list[Any]) -> list[Any]:
+        return self.execute(buffers).consume_with_handlers(self.handlers)
+
+    def _launch_with_others(self, buffers: list[Any]) -> list[Any]:
+        session = distributed.session_of(self.processes)
+        if not self.checked or config.distributed_debug:
+            session.check_program(self.name, self.module.text(), self.processes)
+            self.checked = True
+        return session.watched(self.name, partial(self._launch, buffers), self.processes)
 
 
 def spread_of(
@@ -131,7 +161,9 @@ def spread_of(
                 " Move one of them, by device_put(x, sharding)"
             )
     mesh = next((at.mesh for _, at in given if isinstance(at, NamedSharding) and isinstance(at.mesh, Mesh)), None)
-    return Spread(first.flat_devices if mesh is None else mesh.flat_devices, mesh, ins, outs)
+    spread = Spread(first.flat_devices if mesh is None else mesh.flat_devices, mesh, ins, outs)
+    spread.name = where
+    return spread
 
 
 def _ids(sharding: Sharding) -> str:

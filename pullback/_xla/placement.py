@@ -14,7 +14,7 @@ from pullback._core.placed_array import PlacedArray, placed
 from pullback._core.sharding import Sharding, SingleDeviceSharding
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, Shape
-from pullback._xla import engine
+from pullback._xla import distributed, engine
 
 
 @lru_cache(4096)
@@ -89,6 +89,15 @@ def buffer_of_parts(aval: ShapedArray, placement: Sharding, devices: list[Any], 
     )
 
 
+def wait(buffer: AnyValue, aval: ShapedArray, placement: Sharding) -> None:
+    """Wait until a buffer has been computed, by all processes that its devices belong to."""
+    if distributed.session() is None:
+        engine.wait(buffer)
+    else:
+        what = f"an array {aval.str_short()} over {placement.num_devices} devices"
+        distributed.wait(what, buffer, distributed.processes_of(placement.flat_devices))
+
+
 class _Capsule:
     """What NumPy reads a buffer's memory from."""
 
@@ -110,7 +119,7 @@ def read_parts(buffer: AnyValue, aval: ShapedArray, placement: Sharding) -> list
     The engine hands out the first part of a buffer alone (the others would have it import another package), so the
     devices are rotated.
     """
-    engine.wait(buffer)
+    wait(buffer, aval, placement)
     xla = engine.xla_client()._xla
     keep = xla.ArrayCopySemantics.REUSE_INPUT
     mine = placement.addressable_devices
@@ -146,4 +155,4 @@ def copy_buffer(buffer: AnyValue, aval: ShapedArray, placement: Sharding) -> Any
     return result
 
 
-placed_array.install_placement(read_parts, put, copy_buffer)
+placed_array.install_placement(read_parts, put, copy_buffer, wait)

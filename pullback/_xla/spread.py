@@ -35,6 +35,8 @@ class Spread:
         self.ins = tuple(ins)
         self.outs = tuple(outs)
         self._meshes: dict[str, str] = {}
+        # what messages call the program
+        self.name = ""
 
     def header(self) -> str:
         """The declarations of the meshes that the module has named."""

@@ -1,18 +1,19 @@
-"""Functions that several processes call together, under JAX's names: there is one, so that nothing is waited for."""
+"""Functions that several processes call together, under JAX's names; a single process does not wait for anyone."""
 
 from __future__ import annotations
 
 import typing as _typing
 from typing import Any
 
-import numpy as np
-
-from pullback._api.devices import device_get
+from pullback._api import host_local, shared_data
+from pullback._core.errors import ProcessFailureError, boundary
 from pullback._core.lazy import attributes as _attributes
-from pullback._core.tree_paths import tree_map
-from pullback._core.typing import PyTree
+from pullback._core.meshes import Mesh
+from pullback._core.typing import PyTree, PyTreePrefix
+from pullback._xla import distributed
 
 __all__ = [
+    "ProcessFailureError",
     "assert_equal",
     "broadcast_one_to_all",
     "global_array_to_host_local_array",
@@ -23,56 +24,105 @@ __all__ = [
 ]
 
 
+@boundary
 def sync_global_devices(name: str) -> None:
-    """Wait for all processes to come here: for the one that calls. Raises nothing.
+    """Wait for all processes to come here, for at most `config.collective_timeout_secs`.
+
+    Args:
+      name: of this place; places with different names are not the same.
+
+    Raises:
+      ProcessFailureError: a process died, hangs or left.
+      TimeoutError: a process did not come.
+      RuntimeError: all processes wait, at different places.
 
     >>> sync_global_devices("saved")
     """
+    session = distributed.session()
+    if session is not None:
+        session.meet(f"sync_global_devices({name!r})")
 
 
+@boundary
 def assert_equal(in_tree: PyTree, fail_message: str = "") -> None:
-    """Raise an error unless all processes have the same values: the one has. Raises nothing.
+    """Raise AssertionError, with the path of the leaf, unless all processes have the same values; NaNs are equal.
+
+    Other errors are those of `sync_global_devices`, and ValueError for shapes, dtypes or structures that differ.
 
     >>> assert_equal({"a": 1})
     """
+    shared_data.require_equal("assert_equal", "in_tree", in_tree, fail_message)
 
 
+@boundary
 def broadcast_one_to_all(in_tree: PyTree, is_source: bool | None = None) -> Any:
-    """The values of the first process, as NumPy data. Raises nothing.
+    """The values of one process, as NumPy data, in all processes.
+
+    Args:
+      in_tree: a pytree of arrays and numbers, with the same structure, shapes and dtypes in all processes.
+      is_source: whether this process gives the values, True in one of them; by default process 0 does.
+
+    Errors are those of `sync_global_devices`, and ValueError for shapes, dtypes or structures that differ.
 
     >>> broadcast_one_to_all({"a": np.ones(2)})["a"].tolist()
     [1.0, 1.0]
     """
-    return tree_map(np.asarray, device_get(in_tree))
+    return shared_data.broadcast("broadcast_one_to_all", in_tree, is_source)
 
 
+@boundary
 def process_allgather(in_tree: PyTree, tiled: bool = False) -> Any:
     """The values of all processes along a new leading axis, or with `tiled` along the first, as NumPy data.
 
-    Raises nothing.
+    Args:
+      in_tree: a pytree of arrays and numbers, with the same structure, shapes and dtypes in all processes.
+      tiled: whether to join the values along their first axis; numbers get an axis in either case. For arrays over
+        several processes, whose whole value is returned, it must be True.
+
+    Errors are those of `sync_global_devices`, and ValueError for shapes, dtypes or structures that differ.
 
     >>> process_allgather(np.ones(2)).shape, process_allgather(np.ones(2), tiled=True).shape
     ((1, 2), (2,))
     """
-    return tree_map(lambda x: np.asarray(x) if tiled and np.ndim(x) else np.asarray(x)[None], device_get(in_tree))
+
+    return shared_data.gather("process_allgather", in_tree, tiled)
 
 
-def host_local_array_to_global_array(local_inputs: PyTree, global_mesh: Any, pspecs: PyTree) -> Any:
-    """The arrays of all processes, put together: those of the one. Raises nothing.
+@boundary
+def host_local_array_to_global_array(local_inputs: PyTree, global_mesh: Mesh, pspecs: PyTreePrefix) -> Any:
+    """The arrays over all processes of which each process has a part, as an array of its own.
 
-    >>> host_local_array_to_global_array(np.ones(2), None, None).tolist()
-    [1.0, 1.0]
+    Args:
+      local_inputs: a pytree of arrays and NumPy data: what this process has. Arrays over processes stay as they are.
+      global_mesh: a mesh of the devices of all processes.
+      pspecs: a `PartitionSpec`, or a pytree prefix of them: how the whole array is spread over the mesh. An axis that
+        is spread over processes is as long as all their parts.
+
+    TypeError for anything but a mesh and specs, ValueError for data that does not fill the parts of this process.
+
+    >>> import pullback as pb
+    >>> print(host_local_array_to_global_array(np.ones(2), pb.make_mesh((1,), ("x",)), pb.P("x")))
+    [1. 1.]
     """
-    return local_inputs
+    return host_local.to_global("host_local_array_to_global_array", local_inputs, global_mesh, pspecs)
 
 
-def global_array_to_host_local_array(global_inputs: PyTree, global_mesh: Any, pspecs: PyTree) -> Any:
-    """The parts of arrays in this process: all of them. Raises nothing.
+@boundary
+def global_array_to_host_local_array(global_inputs: PyTree, global_mesh: Mesh, pspecs: PyTreePrefix) -> Any:
+    """The parts of arrays that this process holds, each as an array of its own; the reverse of the function above.
 
-    >>> global_array_to_host_local_array(np.ones(2), None, None).tolist()
-    [1.0, 1.0]
+    Args:
+      global_inputs: a pytree of arrays. Those that are of this process alone stay as they are.
+      global_mesh: a mesh of the devices of all processes.
+      pspecs: a `PartitionSpec`, or a pytree prefix of them: how the arrays are spread; they are moved if they are not.
+
+    TypeError for anything but a mesh and specs, ValueError for specs that do not fit.
+
+    >>> import pullback as pb
+    >>> print(global_array_to_host_local_array(np.ones(2), pb.make_mesh((1,), ("x",)), pb.P("x")))
+    [1. 1.]
     """
-    return global_inputs
+    return host_local.to_local("global_array_to_host_local_array", global_inputs, global_mesh, pspecs)
 
 
 def reached_preemption_sync_point(step_id: int) -> bool:
