@@ -48,6 +48,7 @@ MODULES = (
     "ad_checkpoint",
     "dtypes",
     "debug",
+    "distributed",
     "errors",
     "sharding",
     "ops",

@@ -64,6 +64,7 @@ def broadcast_one_to_all(in_tree: PyTree, is_source: bool | None = None) -> Any:
 
     Errors are those of `sync_global_devices`, and ValueError for shapes, dtypes or structures that differ.
 
+    >>> import numpy as np
     >>> broadcast_one_to_all({"a": np.ones(2)})["a"].tolist()
     [1.0, 1.0]
     """
@@ -81,6 +82,7 @@ def process_allgather(in_tree: PyTree, tiled: bool = False) -> Any:
 
     Errors are those of `sync_global_devices`, and ValueError for shapes, dtypes or structures that differ.
 
+    >>> import numpy as np
     >>> process_allgather(np.ones(2)).shape, process_allgather(np.ones(2), tiled=True).shape
     ((1, 2), (2,))
     """
@@ -100,7 +102,7 @@ def host_local_array_to_global_array(local_inputs: PyTree, global_mesh: Mesh, ps
 
     TypeError for anything but a mesh and specs, ValueError for data that does not fill the parts of this process.
 
-    >>> import pullback as pb
+    >>> import numpy as np, pullback as pb
     >>> print(host_local_array_to_global_array(np.ones(2), pb.make_mesh((1,), ("x",)), pb.P("x")))
     [1. 1.]
     """
@@ -118,7 +120,7 @@ def global_array_to_host_local_array(global_inputs: PyTree, global_mesh: Mesh, p
 
     TypeError for anything but a mesh and specs, ValueError for specs that do not fit.
 
-    >>> import pullback as pb
+    >>> import numpy as np, pullback as pb
     >>> print(global_array_to_host_local_array(np.ones(2), pb.make_mesh((1,), ("x",)), pb.P("x")))
     [1. 1.]
     """

@@ -67,6 +67,8 @@ def test_defaults():
         "compilation_cache_max_size": 1_073_741_824,
         "persistent_cache_min_compile_time_secs": 0.0,
         "persistent_cache_min_entry_size_bytes": 0,
+        "collective_timeout_secs": 1800.0,
+        "distributed_debug": False,
         "default_prng_impl": "threefry2x32",
         "platforms": None,
         "platform_name": None,
