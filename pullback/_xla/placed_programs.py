@@ -144,7 +144,9 @@ def spread_of(
     given += [("a sharding in the function", at) for at in named]
     given += [("out_shardings", at) for at in outs if at is not None]
     if not given and mesh is not None:
-        return Spread(mesh.flat_devices, mesh, ins, outs)
+        spread = Spread(mesh.flat_devices, mesh, ins, outs)
+        spread.name = where
+        return spread
     if not given:
         device = engine.device() if config.default_device is None else config.default_device
         return Spread((device,), None, ins, outs)
