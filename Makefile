@@ -11,6 +11,7 @@
 #   make format    the layout of the code
 #   make fuzz      random programs, each compared with itself, XLA and JAX: SECONDS=60 SEED=... PROGRAMS=...
 #   make bench     the benchmarks, side by side with JAX, PyTorch and autograd
+#   make bench-first  first results of compiled programs beside JAX's; ARGS="neural" measures some
 #   make accuracy  errors against exact values, into docs/accuracy.md; ARGS="nn.silu special.*" prints some functions
 #   make clean     remove the environment and what the tools left behind
 # Another interpreter: make PYTHON=/path/to/python3.13 test
@@ -21,7 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients record-clients test-array-api names check lint types coverage format fuzz bench accuracy clean
+.PHONY: help demo test test-all test-clients record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy clean
 .DELETE_ON_ERROR:
 
 help:
@@ -81,6 +82,9 @@ fuzz: $(VENV)/with-test
 
 bench: $(VENV)/with-bench
 	@$(BIN)/python benchmarks/run.py
+
+bench-first: $(VENV)/with-bench
+	@$(BIN)/python benchmarks/first_compiled.py $(ARGS)
 
 accuracy: $(VENV)/with-bench
 	@$(BIN)/python -m benchmarks.accuracy $(or $(ARGS),--out docs/accuracy.md)

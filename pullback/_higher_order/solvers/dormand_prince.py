@@ -5,9 +5,10 @@ Comp. Appl. Math. 6 (1980), table 2 (RK5(4)7M); the quartic through a step that 
 formulas, Math. Comp. 46 (1986). The first step and the control of the others follow Hairer, Nørsett and Wanner, Solving
 Ordinary Differential Equations I (1993), section II.4.
 
-The solver is never differentiated. It handles problems in lanes: the leading axes of the times and of every part of the
-state are independent problems, each with its own step lengths, so that each lane of a batch takes the same steps as it
-would alone.
+The solver is never differentiated. What it does at several places, the function above all, is compiled
+once (`apart`). It handles problems in lanes: the leading
+axes of the times and of every part of the state are independent problems, each with its own step lengths, so that each
+lane of a batch takes the same steps as it would alone.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array
+from pullback._core.lists import chosen, cut, merged, others
+from pullback._higher_order.apart import apart
 from pullback._higher_order.control.loops import scan
 from pullback._higher_order.control.while_loop import while_loop
+from pullback._higher_order.solvers.packing import Packing
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import bitwise_and, bitwise_or, ge, gt, le, lt, select
 from pullback._ops.elementwise import add, div, max, min, mul, pow, sqrt, square, sub
@@ -84,6 +88,7 @@ def solve(
     f: Callable[..., Sequence[Array]],
     times: Array,
     start: Sequence[Array],
+    reads: Sequence[bool],
     rtol: float,
     atol: float,
     mxstep: float,
@@ -91,8 +96,8 @@ def solve(
 ) -> State:
     """The solution of `y' = f(t, *y)` at the times, of shape `lanes + (n,)`, from `start` at the first of them.
 
-    Every part of the state has the lanes as leading axes; in the result an axis for the times follows them. Values that
-    were not reached, because steps became too short or too many, are nan.
+    `reads` flags the parts of the state that `f` depends on. Every part has the lanes as leading axes; in the result an
+    axis for the times follows them. Values that were not reached, because steps became too short or too many, are nan.
     """
     lanes, dtype = times.aval.ndim - 1, times.aval.dtype
     first, last = index_in_dim(times, 0, lanes, False), index_in_dim(times, -1, lanes, False)
@@ -105,8 +110,12 @@ def solve(
     # no step can be controlled more finely than the rounding of values
     rtol = builtins.max(rtol, *(float(dtypes.finfo(y.aval.dtype).eps) for y in start))
 
-    def slope(t: Array, y: State) -> State:
-        return [mul(_like(sign, d), d) for d in f(mul(sign, t), *y)]
+    packing = Packing([y.aval for y in start], reads, lanes)
+
+    def rate(t: Array, *read: Array) -> State:
+        rest = [_constant(v, 0) for v in others(packed, packing.reads)]
+        found = f(mul(sign, t), *packing.unpacked(merged(packing.reads, read, rest)))
+        return [mul(_like(sign, d), d) for d in packing.packed(found)]
 
     def size(parts: State) -> Array:
         """The largest root mean square among the parts, so that a small part is not hidden by a large one."""
@@ -119,40 +128,52 @@ def solve(
                 total = sqrt(mean) if total is None else max(total, sqrt(mean))
         return _constant(first, 0) if total is None else total
 
-    def relative(parts: State, *values: State) -> Array:
-        """The size of something in units of the tolerance."""
+    def relative_to(*arrays: Array) -> State:
+        """The size of something in units of the tolerance, where the state is as large as given."""
         scaled = []
-        for x, *around in zip(parts, *values, strict=True):
-            largest = abs(around[0]) if len(around) == 1 else max(abs(around[0]), abs(around[1]))
+        for x, largest in zip(*cut(arrays, len(packed)), strict=True):
             scale = add(_scalar(largest.aval.dtype, atol), mul(_scalar(largest.aval.dtype, rtol), largest))
             # a tolerance of 0 is met by values that do not change
             scale = max(scale, _scalar(largest.aval.dtype, float(dtypes.finfo(scale.aval.dtype).tiny)))
             scaled.append(div(x, convert_element_type(scale, x.aval.dtype)))
-        return size(scaled)
+        return [size(packing.unpacked(scaled))]
 
-    def first_step(y: State, k: State) -> Array:
+    packed = packing.packed(start)
+    values = [v.aval for v in packed]
+    rate_at = apart(rate, [first.aval.strip_weak_type(), *chosen(values, packing.reads)], "rate")
+    relative = apart(relative_to, [*values, *(abs(v).aval for v in packed)], "relative size")
+
+    def slope(t: Array, y: State) -> State:
+        return rate_at(t, *chosen(y, packing.reads))
+
+    # at large times a step must exceed the rounding, and must not go beyond the end
+    seen = mul(_scalar(dtype, 16 * tiny), max(abs(begin), abs(end)))
+
+    def guess(d0: Array, d1: Array) -> Array:
         small = _constant(first, 1e-5)
-        d0, d1 = relative(y, y), relative(k, y)
-        guess = select(
+        tried = select(
             bitwise_or(lt(d0, small), lt(d1, small)),
             _constant(first, 1e-6),
             div(mul(_scalar(dtype, 0.01), d0), max(d1, small)),
         )
-        # at large times a step must exceed the rounding, and must not go beyond the end
-        seen = mul(_scalar(dtype, 16 * tiny), max(abs(begin), abs(end)))
-        guess = min(max(guess, seen), sub(end, begin))
-        guess = select(gt(guess, _constant(first, 0)), guess, one)
-        ahead = slope(add(begin, guess), _combine(y, guess, [k], (1.0,)))
-        d2 = div(relative([sub(b, a) for a, b in zip(k, ahead, strict=True)], y), guess)
-        largest = max(d1, d2)
+        tried = min(max(tried, seen), sub(end, begin))
+        return select(gt(tried, _constant(first, 0)), tried, one)
+
+    def first_step(y: State, k: State) -> Array:
+        sizes = [abs(v) for v in y]
+        (d0,), (d1,) = relative(*y, *sizes), relative(*k, *sizes)
+        h = guess(d0, d1)
+        ahead = slope(add(begin, h), _combine(y, h, [k], (1.0,)))
+        (change,) = relative(*(sub(b, a) for a, b in zip(k, ahead, strict=True)), *sizes)
+        largest = max(d1, div(change, h))
         still = le(largest, _constant(first, 1e-15))
         second = select(
             still,
-            max(_constant(first, 1e-6), mul(guess, _scalar(dtype, 1e-3))),
+            max(_constant(first, 1e-6), mul(h, _scalar(dtype, 1e-3))),
             pow(div(_constant(first, 0.01), select(still, one, largest)), _constant(first, 0.2)),
         )
-        h = min(mul(guess, _scalar(dtype, 100.0)), second)
-        return max(select(is_finite(h), h, guess), seen)
+        long = min(mul(h, _scalar(dtype, 100.0)), second)
+        return max(select(is_finite(long), long, h), seen)
 
     def length(t: Array, h: Array) -> Array:
         return min(min(h, _constant(first, hmax)), sub(end, t))
@@ -164,15 +185,16 @@ def solve(
         return bitwise_and(moves, lt(count, limit))
 
     def step(state, target):
-        before, t, h, count, old, y, k, quartic = state
+        _, t, h, count, moved, old, y, kept = state
         active = going(state, target)
         h = length(t, h)
-        slopes = [k]
+        # a step begins with the last slope of the one before, or with its first if that was rejected
+        slopes = [_where(moved, kept[-1], kept[0])]
         for node, weights in zip(_NODES, _STAGES, strict=True):
             new = _combine(y, h, slopes, weights)
             slopes.append(slope(add(t, mul(_scalar(dtype, node), h)), new))
         error = _combine(None, h, slopes, _ERROR)
-        ratio = relative(error, y, new)
+        (ratio,) = relative(*error, *(max(abs(a), abs(b)) for a, b in zip(y, new, strict=True)))
         # a ratio of nan rejects the step
         accepted = bitwise_and(active, le(ratio, one))
         factor = mul(_scalar(dtype, _SAFETY), pow(max(ratio, _constant(first, 1e-10)), _constant(first, -0.2)))
@@ -180,28 +202,25 @@ def solve(
         factor = select(is_finite(ratio), factor, _constant(first, _SHRINK))
         whole = ge(h, sub(end, t))
         arrived = select(whole, end, add(t, h))
-        taken = [_combine(None, h, slopes, weights) for weights in _QUARTIC]
-        return (
-            select(accepted, t, before),
-            select(accepted, arrived, t),
-            select(active, mul(h, factor), state[2]),
-            select(active, add(count, 1), count),
-            _where(accepted, y, old),
-            _where(accepted, new, y),
-            _where(accepted, slopes[-1], k),
-            [_where(accepted, new, kept) for new, kept in zip(taken, quartic, strict=True)],
-        )
+        after: tuple[Array, ...] = (t, select(accepted, arrived, t), mul(h, factor), add(count, 1), accepted)
+        new = _where(accepted, new, y)
+        if not lanes:  # the loop runs while its one lane does
+            return (*after, y, new, slopes)
+        after = tuple(select(active, a, b) for a, b in zip(after, state[:5], strict=True))
+        slopes = [_where(active, a, b) for a, b in zip(slopes, kept, strict=True)]
+        return (*after, _where(active, y, old), new, slopes)
 
     def advance(state, target):
-        state = (*state[:3], full(first.aval.shape, 0, np.dtype(np.int32)), *state[4:])
+        state = (*state[:3], _constant(first, 0, np.dtype(np.int32)), *state[4:])
         state = while_loop(lambda s: _any(going(s, target)), lambda s: step(s, target), state)
-        before, t, _, _, old, y, _, quartic = state
+        before, t, _, _, _, old, y, slopes = state
+        # the last step, of which the slopes are: nothing but its end, t, where it was rejected
         span = sub(t, before)
         theta = div(sub(target, before), select(gt(span, _constant(first, 0)), span, one))
-        between, power = old, one
-        for part in quartic:
-            power = mul(power, theta)
-            between = [add(b, mul(_like(power, q), q)) for b, q in zip(between, part, strict=True)]
+        weights = [_constant(theta, 0)] * 7
+        for row in reversed(_QUARTIC):
+            weights = [mul(theta, add(_scalar(dtype, c), w)) for c, w in zip(row, weights, strict=True)]
+        between = _combine(old, span, slopes, weights)
         known = bitwise_and(le(before, target), le(target, t))
         exact = ge(target, t)
         return state, [
@@ -209,31 +228,24 @@ def solve(
             for v, b in zip(y, between, strict=True)
         ]
 
-    begin_slope = slope(begin, list(start))
-    nothing = [full(y.aval.shape, 0, y.aval.dtype) for y in start]
-    state = (
-        begin,
-        begin,
-        first_step(list(start), begin_slope),
-        full(first.aval.shape, 0, np.dtype(np.int32)),
-        list(start),
-        list(start),
-        begin_slope,
-        [nothing] * 4,
-    )
+    k = slope(begin, packed)
+    count, never = (_constant(first, 0, np.dtype(kind)) for kind in (np.int32, bool))
+    state = (begin, begin, first_step(packed, k), count, never, packed, packed, [k] * 7)
     targets = move_axis(slice_in_dim(scaled, 1, None, 1, lanes), lanes, 0)
     _, rest = scan(advance, state, targets)
+    rest = packing.unpacked(rest, 1)
     return [move_axis(concatenate([expand_dims(y, (0,)), ys], 0), 0, lanes) for y, ys in zip(start, rest, strict=True)]
 
 
-def _combine(y: State | None, h: Array, slopes: Sequence[State], weights: Sequence[float]) -> State:
+def _combine(y: State | None, h: Array, slopes: Sequence[State], weights: Sequence[float | Array]) -> State:
     """`y + h Σ w k`, for each part."""
     out = []
     for i, first in enumerate(slopes[0]):
         total: Any = None
         for k, w in zip(slopes, weights, strict=True):
-            if w:
-                part = mul(_scalar(first.aval.dtype, w), k[i])
+            if isinstance(w, Array) or w:
+                weight = _like(w, first) if isinstance(w, Array) else _scalar(first.aval.dtype, w)
+                part = mul(weight, k[i])
                 total = part if total is None else add(total, part)
         total = mul(_like(h, total), total)
         out.append(total if y is None else add(y[i], total))
@@ -262,8 +274,8 @@ def _scalar(dtype: np.dtype, value: float) -> Array:
     return full((), value, dtype)
 
 
-def _constant(like: Array, value: float) -> Array:
-    return full(like.aval.shape, value, like.aval.dtype)
+def _constant(like: Array, value: float, dtype: np.dtype | None = None) -> Array:
+    return full(like.aval.shape, value, dtype or like.aval.dtype)
 
 
 def _nan(like: Array) -> Array:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.array import lift
-from pullback._core.jaxpr import Equation, Jaxpr, eval_jaxpr
+from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.lists import chosen, cut
 from pullback._core.primitive import HigherOrder
 from pullback._core.trace import call_with, is_linear
@@ -64,6 +64,8 @@ odeint_p = HigherOrder("odeint", *held_under("f"))
 def _solver(avals: Sequence[ShapedArray], f: Jaxpr, num_consts: int, lanes, laned, settings, base) -> Jaxpr:
     def make():
         rate = in_lanes(f, lanes, laned)
+        read = {v for eqn in rate.eqns for v in eqn.invars if type(v) is Var} | set(rate.outvars)
+        reads = [v in read for v in rate.invars[num_consts + 1 :]]
 
         def run(*operands):
             consts = operands[:num_consts]
@@ -71,6 +73,7 @@ def _solver(avals: Sequence[ShapedArray], f: Jaxpr, num_consts: int, lanes, lane
                 lambda t, *ys: eval_jaxpr(rate, [], *consts, t, *ys),
                 operands[num_consts],
                 operands[num_consts + 1 :],
+                reads,
                 *settings,
             )
 
