@@ -190,3 +190,56 @@ def test_the_curvature_of_gumbels_distribution_at_its_mode():
         check(derivative(stats.gumbel_r.cdf, 2), gumbel_bend, (z,), dtype, 64)
         check(derivative(stats.gumbel_r.sf, 2), lambda z: -gumbel_bend(z), (z,), dtype, 64)
         check(derivative(stats.gumbel_l.cdf, 2), lambda z: -gumbel_bend(-z), (-z,), dtype, 64)
+
+
+def normal_mass(a, b):
+    """Of an interval; where both ends are positive by the mirrored one."""
+    return mp.ncdf(b) - mp.ncdf(a) if a < 0 else mp.ncdf(-a) - mp.ncdf(-b)
+
+
+def truncnorm_below(x, a, b):
+    return normal_mass(a, x) / normal_mass(a, b)
+
+
+def truncnorm_density(x, a, b):
+    return mp.npdf(x) / normal_mass(a, b)
+
+
+def truncnorm_log_below(x, a, b):
+    return mp.log(truncnorm_below(x, a, b))
+
+
+def truncnorm_hazard(x, a, b):
+    return mp.npdf(x) / normal_mass(a, x)
+
+
+def truncnorm_bend(x, a, b):
+    return -x * truncnorm_density(x, a, b)
+
+
+def by_lower_end(x, a, b):
+    return -mp.npdf(a) * normal_mass(x, b) / normal_mass(a, b) ** 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_truncnorm_next_to_its_ends_and_on_narrow_intervals(dtype):
+    below, above = np.nextafter(np.ones(1, dtype), 0), np.nextafter(np.ones(1, dtype), 2)
+    points = [
+        (below[0], 0, 1),
+        (1, below[0], above[0]),
+        (1, 0.75, 1.0078125),
+        (-25.0, -25.0078125, 3.0),
+        (0.25, -3.0, 8.0),
+    ]
+    args = np.array(points, dtype).T
+    functions = {
+        truncnorm_below: stats.truncnorm.cdf,
+        truncnorm_log_below: stats.truncnorm.logcdf,
+        truncnorm_density: derivative(stats.truncnorm.cdf),
+        truncnorm_hazard: derivative(stats.truncnorm.logcdf),
+        truncnorm_bend: derivative(stats.truncnorm.cdf, 2),
+        by_lower_end: derivative(stats.truncnorm.cdf, 1, 1),
+    }
+    with mp.workdps(120):
+        for reference, function in functions.items():
+            check(function, reference, args, dtype, 64)
