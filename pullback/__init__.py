@@ -111,6 +111,7 @@ if _typing.TYPE_CHECKING:
     from pullback._api.scopes import named_scope as named_scope
     from pullback._api.shard_map import pmap as pmap
     from pullback._api.shard_map import shard_map as shard_map
+    from pullback._api.shard_map import smap as smap
     from pullback._check_rules import check_rules as check_rules
     from pullback._core.kept_options import allow_f16_reductions as allow_f16_reductions
     from pullback._core.kept_options import array_garbage_collection_guard as array_garbage_collection_guard
@@ -233,5 +234,6 @@ if not _typing.TYPE_CHECKING:
             "reshard": "pullback._api.meshes:reshard",
             "set_mesh": "pullback._api.meshes:set_mesh",
             "shard_map": "pullback._api.shard_map:shard_map",
+            "smap": "pullback._api.shard_map:smap",
         },
     )

@@ -190,6 +190,54 @@ def _call(f: Any, args: tuple, in_specs: PyTreePrefix, out_specs: PyTreePrefix, 
 
 
 @boundary
+def smap(f: Any = None, /, *, in_axes: PyTreePrefix = None, out_axes: PyTreePrefix, axis_name: AxisName) -> Any:
+    """`shard_map` along one axis of the current mesh, with axes of arrays in place of specs.
+
+    Args:
+      f: a function of the parts of arrays; without it, returns a decorator.
+      in_axes: for each argument the axis that is divided, or None, or a pytree prefix of these.
+      out_axes: the same for results.
+      axis_name: the axis of the mesh.
+
+    Raises: as `shard_map`; ValueError for axes that an array has not.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> with pb.set_mesh(pb.make_mesh((1,), ("x",))):
+    ...     print(pb.smap(lambda x: pb.lax.psum(x, "x"), in_axes=0, out_axes=None, axis_name="x")(pnp.ones(2)))
+    [1. 1.]
+    """
+    if f is None:
+        return partial(smap, in_axes=in_axes, out_axes=out_axes, axis_name=axis_name)
+    check_callable("smap", f)
+
+    @wrapping(f)
+    @boundary
+    def mapped(*args):
+        who = f"smap of {function_name(f)}"
+        axes = tuple(in_axes) if type(in_axes) is list else in_axes
+        if isinstance(axes, tuple) and len(axes) != len(args):
+            raise ValueError(f"{who}: in_axes has {len(axes)} entries for {len(args)} arguments")
+        leaves, tree = tree_flatten(args)
+        flat = broadcast_prefix(axes, args, is_leaf=lambda x: x is None)
+        specs = [_spec_of_axis(who, a, np.ndim(x), axis_name) for a, x in zip(flat, leaves, strict=True)]
+        outs = tree_map(lambda a: _spec_of_axis(who, a, None, axis_name), out_axes, is_leaf=lambda x: x is None)
+        layout = _checked_layout(f, current_mesh(), frozenset({axis_name}), True)
+        return _call(f, args, tree_unflatten(tree, specs), outs, layout)
+
+    return mapped
+
+
+def _spec_of_axis(who: str, axis: Any, ndim: int | None, name: AxisName) -> PartitionSpec:
+    """The spec of an array that is divided along one of its axes."""
+    if axis is None:
+        return PartitionSpec()
+    place = axis + ndim if ndim is not None and axis < 0 else axis
+    if place < 0 or (ndim is not None and place >= ndim):
+        raise ValueError(f"{who}: the axis {axis} does not exist in an array of {ndim} axes")
+    return PartitionSpec(*[None] * place, name)
+
+
+@boundary
 def pmap(
     fun: Callable[..., Any],
     axis_name: AxisName | None = None,

@@ -404,3 +404,58 @@ def test_arrays_of_another_mesh_are_refused():
     says = refused(pb.shard_map(identity, mesh=mesh_of(pb), in_specs=P("x"), out_specs=P("x")), x)
     assert "devices [0, 1, 2, 3, 4, 5, 6, 7]" in says
     assert "devices [4, 5, 6, 7]" in says
+
+
+# --- what is made of it ---
+
+
+def test_smap():
+    def f(x, w):
+        return lax.psum(pnp.sin(x), "x") * w, x @ w
+
+    mesh = mesh_of(pb)
+    w = np.arange(4.0, dtype=np.float32)
+    with pb.set_mesh(mesh):
+        total, parts = pb.smap(f, in_axes=(0, None), out_axes=(None, 0), axis_name="x")(X, w)
+        turned = pb.smap(lambda x: x * 2, in_axes=-1, out_axes=1, axis_name="y")(X)
+        assert "in_axes has 1 entries for 2 arguments" in refused(
+            pb.smap(f, in_axes=(0,), out_axes=0, axis_name="x"), X, w
+        )
+        assert "the axis 2 does not exist" in refused(pb.smap(identity, in_axes=2, out_axes=0, axis_name="x"), X)
+    np.testing.assert_allclose(total, np.sin(X).reshape(4, 2, 4).sum(0) * w, rtol=1e-5)
+    np.testing.assert_allclose(parts, X @ w, rtol=1e-5)
+    np.testing.assert_array_equal(turned, X * 2)
+    assert "expected a mesh" in refused(pb.smap(identity, in_axes=0, out_axes=0, axis_name="x"), X)
+
+
+def test_pmap():
+    def f(x, scale, *, shift):
+        return lax.pmean(x * scale, "i") + shift, x.sum()
+
+    mean, sums = pb.pmap(f, axis_name="i", in_axes=(0, None))(X, 2.0, shift=np.arange(8.0, dtype=np.float32))
+    np.testing.assert_allclose(mean, X.mean(0) * 2 + np.arange(8.0)[:, None], rtol=1e-5)
+    np.testing.assert_allclose(sums, X.sum(1), rtol=1e-5)
+    assert len(mean.sharding.device_set) == 8
+    columns = pb.pmap(lambda x: x * 2, in_axes=1, out_axes=1)(X)
+    np.testing.assert_array_equal(columns, X * 2)
+    assert len(columns.sharding.device_set) == 4
+    gradient = pb.grad(lambda x: (pb.pmap(lambda x: lax.psum(x, "i") ** 2, axis_name="i")(x)).sum())(X)
+    plain = pb.grad(lambda x: 8 * (x.sum(0) ** 2).sum())(X)
+    np.testing.assert_allclose(gradient, plain, rtol=1e-4)
+    assert "the mapped axis has length 9" in refused(pb.pmap(identity), np.ones(9))
+    assert "have the lengths [3, 8]" in refused(pb.pmap(lambda x, y: x), np.ones(8), np.ones(3))
+
+
+def test_python_functions_are_called_for_each_part():
+    shapes = []
+
+    def host(x):
+        shapes.append(x.shape)
+        return np.sin(x)
+
+    def f(x):
+        return pb.pure_callback(host, pb.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    mapped_ = pb.jit(pb.shard_map(f, mesh=mesh_of(pb), in_specs=P("x"), out_specs=P("x"), check_vma=False))
+    np.testing.assert_allclose(mapped_(X), np.sin(X), rtol=1e-6)
+    assert set(shapes) == {(2, 4)}
