@@ -205,6 +205,7 @@ if not _typing.TYPE_CHECKING:
                 "random",
                 "ref",
                 "scipy",
+                "saving",
                 "sharding",
                 "stages",
                 "test_util",

@@ -56,6 +56,7 @@ LAYERS = (
         "scipy",
         "test_util",
     ),
+    ("saving",),
     ("__init__",),
     ("as_jax",),
 )

@@ -439,7 +439,8 @@ def test_pmap():
     columns = pb.pmap(lambda x: x * 2, in_axes=1, out_axes=1)(X)
     np.testing.assert_array_equal(columns, X * 2)
     assert len(columns.sharding.device_set) == 4
-    gradient = pb.grad(lambda x: (pb.pmap(lambda x: lax.psum(x, "i") ** 2, axis_name="i")(x)).sum())(X)
+    squares = pb.pmap(lambda x: lax.psum(x, "i") ** 2, axis_name="i")
+    gradient = pb.grad(lambda x: squares(x).sum())(X)
     plain = pb.grad(lambda x: 8 * (x.sum(0) ** 2).sum())(X)
     np.testing.assert_allclose(gradient, plain, rtol=1e-4)
     assert "the mapped axis has length 9" in refused(pb.pmap(identity), np.ones(9))
