@@ -21,7 +21,7 @@ import numpy as np
 from pullback._api.meshes import places_of
 from pullback._api.placing import make_array_from_callback
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary, described
 from pullback._core.placed_array import shards_of
 from pullback._core.sharding import Index, Sharding, SingleDeviceSharding
@@ -37,7 +37,7 @@ __all__ = ["load", "save"]
 
 _VERSION = 1
 # dtypes that NumPy does not know, as unsigned integers of their width
-_BITS = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
+_BITS: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
 
 
 def _library(function: str) -> Any:
@@ -88,6 +88,8 @@ def save(folder: str | os.PathLike[str], tree: PyTree) -> None:
     _wait_for_all(f"save {path}: begin")
     parts: dict[str, np.ndarray] = {}
     for i, x in enumerate(arrays):
+        if not isinstance(x, ConcreteArray):
+            raise TypeError(f"save: tree{names[i]}: expected an array with data, got {described(x)}")
         for shard in shards_of(x, x.sharding, False):
             if shard.replica_id == 0 and shard.data is not None:
                 parts[_part_name(i, shard.index, x.shape)] = _plain(np.asarray(shard.data))
