@@ -8,6 +8,11 @@ from pullback._api.compile_report import compile_report as compile_report
 from pullback._api.debugging import breakpoint, log, print
 from pullback._api.find_nan import NanReport as NanReport
 from pullback._api.find_nan import find_nan as find_nan
+from pullback._api.sharding_views import (
+    inspect_array_sharding,
+    visualize_array_sharding,
+    visualize_sharding,
+)
 from pullback._api.taps import Taps as Taps
 from pullback._api.taps import tap as tap
 from pullback._api.taps import tapped as tapped
@@ -23,10 +28,13 @@ __all__ = [
     "compile_report",
     "counters",
     "find_nan",
+    "inspect_array_sharding",
     "log",
     "print",
     "tap",
     "tapped",
+    "visualize_array_sharding",
+    "visualize_sharding",
 ]
 
 if not _typing.TYPE_CHECKING:

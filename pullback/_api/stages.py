@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, Protocol, Self, overload
 
+from pullback._api.collective_counts import CollectiveUse, collectives_in
 from pullback._api.compiled_refs import RefUse
 from pullback._api.inspect import structs
 from pullback._core.array import lift
@@ -331,6 +332,13 @@ class Compiled(_Stage):
     def as_text(self) -> str:
         """The optimized HLO text."""
         return "\n".join(module.to_string() for module in self.program.loaded.hlo_modules())
+
+    def collectives(self) -> dict[str, CollectiveUse]:
+        """What devices exchange in a run: the number of collectives of each kind, and the bytes of their results.
+
+        Bytes are those on one device; what a loop repeats is counted once.
+        """
+        return collectives_in(self.as_text())
 
     def cost_analysis(self) -> dict[str, float]:
         """XLA's estimate of the numbers of operations and bytes."""

@@ -72,7 +72,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback.experimental.checkify": (("CheckEffect ErrorEffect FunctionalizationError", INTERNAL),),
     "pullback.debug": (
         ("DebugEffect OrderedDebugEffect", INTERNAL),
-        ("inspect_array_sharding visualize_array_sharding visualize_sharding", DEVICES),
     ),
     "pullback.errors": (),
     "pullback.experimental": (

@@ -125,6 +125,8 @@ class Module:
         # the Python functions it calls, and whether a call has side effects, so that calls must keep their order
         self.callbacks: list[Callable[..., Any]] = []
         self.ordered = False
+        # functions that the compiler calls with the shardings that it chose
+        self.inspectors: list[Callable[..., Any]] = []
         # the identities of jaxprs that are functions of their own in the compiled program
         self.repeated: set[int] = set()
         # the devices, if it is a program of several

@@ -252,7 +252,7 @@ def load_placed(
     if options:
         settings.env_option_overrides = list(options)
     chosen = tuple([at is None for at in spread.ins]), tuple([at is None for at in spread.outs])
-    key = None if module.callbacks else ("placed", text, *options, spread.devices, chosen)
+    key = None if module.callbacks or module.inspectors else ("placed", text, *options, spread.devices, chosen)
     with compilations.stage(report, "compile"):
         loaded, origin = None if key is None else lasting.get(key), "process"
         if module.callbacks:
@@ -260,7 +260,8 @@ def load_placed(
             origin = "compiled"
         elif loaded is None:
             loaded, origin = disk_cache.compiled(text, options, settings, spread.devices)
-            lasting.keep(key, loaded, size_of(text))
+            if key is not None:
+                lasting.keep(key, loaded, size_of(text))
         if report is not None:
             report.origin = origin
     return PlacedProgram(loaded, module, jaxpr, spread, donated)
