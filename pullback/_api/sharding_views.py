@@ -37,7 +37,7 @@ def inspect_array_sharding(value: ArrayLike, *, callback: Callable[[Sharding], N
 def visualize_array_sharding(arr: ArrayLike, **kwargs: AnyValue) -> None:
     """Print which device holds which part of an array of one or two axes, see `visualize_sharding`.
 
-    In a compiled function it is printed when the function is compiled.
+    In a compiled function it is printed when the function is compiled. ValueError for other numbers of axes.
 
     >>> import pullback as pb
     >>> visualize_array_sharding(pb.numpy.ones((2, 3)))

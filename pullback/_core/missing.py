@@ -70,9 +70,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.sharding": (("AbstractDevice ManualAxisType auto_axes explicit_axes", DEVICES),),
     "pullback.experimental.checkify": (("CheckEffect ErrorEffect FunctionalizationError", INTERNAL),),
-    "pullback.debug": (
-        ("DebugEffect OrderedDebugEffect", INTERNAL),
-    ),
+    "pullback.debug": (("DebugEffect OrderedDebugEffect", INTERNAL),),
     "pullback.errors": (),
     "pullback.experimental": (
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),

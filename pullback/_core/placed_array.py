@@ -117,6 +117,10 @@ class Shard:
 
     Attributes: `device`; `index`, which part of the array it is; `data`, the part, as an array on that device;
     `replica_id`, the number of this copy of the part.
+
+    >>> import pullback as pb
+    >>> pb.numpy.ones(2).addressable_shards[0].index
+    (slice(None, None, None),)
     """
 
     def __init__(self, device: AnyValue, index: Index, replica_id: int, data: ConcreteArray | None):
@@ -127,7 +131,7 @@ class Shard:
 
     @property
     def data(self) -> ConcreteArray | None:
-        """The part; None on a device of another process."""
+        """The part, as an array on the device; None on a device of another process."""
         return self._data
 
     def __repr__(self) -> str:
