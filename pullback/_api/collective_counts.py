@@ -10,14 +10,18 @@ _CALL = re.compile(rf"= (\(?[^=]*?\)?) ({_KINDS})(-start)?\(")
 _TYPE = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 
 
+# in long tuples
+_COMMENT = re.compile(r"/\*.*?\*/")
+
+
 class CollectiveUse(NamedTuple):
     """The collectives of one kind in a program: how many there are, and the bytes of their results on one device.
 
-    >>> CollectiveUse(2, 4096).count
+    >>> CollectiveUse(2, 4096).calls
     2
     """
 
-    count: int
+    calls: int
     bytes: int
 
 
@@ -27,10 +31,10 @@ def collectives_in(text: str) -> dict[str, CollectiveUse]:
     Each is counted once, also if a loop repeats it; one that exchanges several arrays counts once, with all bytes.
 
     >>> collectives_in("%r = (f32[4,8]{1,0}, bf16[2]) all-reduce(%a, %b), channel_id=1")
-    {'all-reduce': CollectiveUse(count=1, bytes=132)}
+    {'all-reduce': CollectiveUse(calls=1, bytes=132)}
     """
     found: dict[str, CollectiveUse] = {}
-    for types, kind, start in _CALL.findall(text):
+    for types, kind, start in _CALL.findall(_COMMENT.sub("", text)):
         sizes = [_bytes(bits or "8", shape) for _, bits, shape in _TYPE.findall(types)]
         if start and kind != "all-reduce":
             sizes = sizes[len(sizes) // 2 :]  # the first half are the operands

@@ -114,7 +114,7 @@ def test_programs_of_one_device_have_none():
 
 def test_reading_texts():
     text = """
-    %a = (f32[4,8]{1,0}, f32[]) all-reduce(%x, %y), channel_id=1
+    %a = (f32[4,8]{1,0}, /*index=1*/f32[]) all-reduce(%x, %y), channel_id=1
     %b = f32[4]{0} all-reduce(%x), channel_id=2, calls=%all-gather.1
     %c = (f32[2], f32[8]) all-gather-start(%x)
     %d = f32[8] all-gather-done(%c)
