@@ -84,6 +84,7 @@ if _typing.TYPE_CHECKING:
     from pullback import image as image
     from pullback import implicit as implicit
     from pullback import interpreters as interpreters
+    from pullback import lib as lib
     from pullback import monitoring as monitoring
     from pullback import nn as nn
     from pullback import ops as ops
@@ -198,6 +199,7 @@ if not _typing.TYPE_CHECKING:
                 "image",
                 "implicit",
                 "interpreters",
+                "lib",
                 "monitoring",
                 "nn",
                 "ops",

@@ -29,6 +29,7 @@ LAYERS = (
         "distributed",
         "extend",
         "interpreters",
+        "lib",
         "monitoring",
         "profiler",
         "sharding",

@@ -285,6 +285,16 @@ def unsafe_am_i_under_a_vmap() -> bool:
     return False
 
 
+def call_impl(f: Any, *args: Any, **params: Any) -> Any:
+    """The results of a wrapped function of `extend.linear_util`; the parameters are ignored. Raises what it raises.
+
+    >>> from pullback.extend.linear_util import wrap_init
+    >>> call_impl(wrap_init(lambda x: [x + 1]), 2)
+    [3]
+    """
+    return f.call_wrapped(*args)
+
+
 class DropVar(Var):
     """A variable for a result that nobody reads, for programs that make equations themselves.
 

@@ -10,6 +10,7 @@ from pullback._core.array import ArrayLike, ConcreteArray, array_of
 from pullback._core.config import config
 from pullback._core.errors import Location
 from pullback._core.origins import AtEquation, origins_are_tracked
+from pullback._core.scopes import in_scopes
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 
@@ -63,7 +64,8 @@ Atom = Var | Literal
 class Equation:
     """One application of a primitive: `outvars = primitive[params] invars`.
 
-    `origin` holds more than the line, in jaxprs that were made under `debug_nans` (see `origins`).
+    `origin` holds more than the line, in jaxprs that were made under `debug_nans` (see `origins`). `scopes` are the
+    names of the parts of the program around it, outermost first (`named_scope`).
 
     >>> import pullback as pb
     >>> eqn = pb.make_jaxpr(lambda x: 2 * x)(1.).eqns[0]
@@ -71,7 +73,7 @@ class Equation:
     (mul, {}, [Var(f32[])])
     """
 
-    __slots__ = ("primitive", "invars", "outvars", "params", "code", "line", "origin")
+    __slots__ = ("primitive", "invars", "outvars", "params", "code", "line", "origin", "scopes")
     primitive: Any
     invars: list[Atom]
     outvars: list[Var]
@@ -79,6 +81,7 @@ class Equation:
     code: CodeType | None
     line: int
     origin: Any
+    scopes: tuple[str, ...]
 
     def __init__(
         self,
@@ -89,6 +92,7 @@ class Equation:
         code: CodeType | None = None,
         line: int = 0,
         origin: Any = None,
+        scopes: tuple[str, ...] = (),
     ):
         self.primitive = primitive
         self.invars = invars
@@ -97,6 +101,7 @@ class Equation:
         self.code = code
         self.line = line
         self.origin = origin
+        self.scopes = scopes
 
     @property
     def location(self) -> Location | None:
@@ -123,6 +128,7 @@ class Equation:
             "code": self.code,
             "line": self.line,
             "origin": self.origin,
+            "scopes": self.scopes,
         }
         return Equation(**{**parts, **changes})
 
@@ -394,6 +400,9 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -> list[An
         operands = [env[v] if isinstance(v, Var) else literal_value(v) for v in eqn.invars]
         if tracked:
             with AtEquation(eqn):
+                out = eqn.primitive.bind(*operands, **eqn.params)
+        elif eqn.scopes:
+            with in_scopes(eqn.scopes):
                 out = eqn.primitive.bind(*operands, **eqn.params)
         else:
             out = eqn.primitive.bind(*operands, **eqn.params)

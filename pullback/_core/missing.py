@@ -24,7 +24,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             DEVICES,
         ),
         (
-            "lib make_user_context",
+            "make_user_context",
             INTERNAL,
         ),
         ("export", PLANNED),
@@ -39,10 +39,10 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("rng_uniform", "use random.uniform, which is a function of a key"),
         ("precv psend ragged_all_to_all ragged_all_to_all_p", DEVICES),
     ),
-    "pullback.extend": (("lowering mlir pallas random sharding xla", INTERNAL),),
+    "pullback.extend": (("lowering mlir pallas sharding xla", INTERNAL),),
     "pullback.extend.core": (
         (
-            "AbstractToken CallPrimitive Token TraceTag call_impl",
+            "AbstractToken CallPrimitive Token TraceTag",
             INTERNAL,
         ),
     ),

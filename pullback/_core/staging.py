@@ -13,6 +13,7 @@ from pullback._core.hitypes import lower_value_p, raise_value_p
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
 from pullback._core.origins import origin_here
 from pullback._core.primitive import HigherOrder, Primitive
+from pullback._core.scopes import scopes
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, encloses, refuse_choice_by_tangent
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
@@ -43,7 +44,7 @@ class StagedTracer(Tracer):
 class StagingTrace(Trace):
     """Records primitives as equations of a jaxpr."""
 
-    __slots__ = ("eqns", "invars", "constants", "subject", "names", "optional")
+    __slots__ = ("eqns", "invars", "constants", "subject", "names", "optional", "outer_scopes")
 
     def __init__(self, subject: str = "a function", names: Sequence[str] | None = None):
         super().__init__(context.trace)
@@ -54,6 +55,7 @@ class StagingTrace(Trace):
         self.subject: str = subject
         self.names: Sequence[str] | None = names
         self.optional: list[list[int]] = []
+        self.outer_scopes: int = len(scopes.names)
 
     def describe(self) -> str:
         return f"the tracing of {self.subject}"
@@ -85,12 +87,13 @@ class StagingTrace(Trace):
         while frame.f_back is not None and is_internal(frame.f_code):
             frame = frame.f_back
         origin = origin_here() if config.debugging else None
+        names = scopes.names[self.outer_scopes :]
         if primitive.multiple_results:
             outvars = [Var(aval) for aval in out]
-            self.eqns.append(Equation(primitive, invars, outvars, params, frame.f_code, frame.f_lineno, origin))
+            self.eqns.append(Equation(primitive, invars, outvars, params, frame.f_code, frame.f_lineno, origin, names))
             return [StagedTracer(self, v.aval, v) for v in outvars]
         var = Var(out)
-        self.eqns.append(Equation(primitive, invars, [var], params, frame.f_code, frame.f_lineno, origin))
+        self.eqns.append(Equation(primitive, invars, [var], params, frame.f_code, frame.f_lineno, origin, names))
         return StagedTracer(self, out, var)
 
     def constant(self, x: AnyValue) -> Var | Literal:

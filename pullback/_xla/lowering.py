@@ -134,6 +134,8 @@ class Module:
         # the `shard_map` that is being emitted, and the number of operations that exchange data
         self.manual: Manual | None = None
         self.channels = 0
+        # the names of the part of the program that is being emitted
+        self.scopes: tuple[str, ...] = ()
 
     def text(self) -> str:
         if self.spread is None:
@@ -362,6 +364,14 @@ def _literal(ctx: Block, literal: Any) -> Value:
     return ctx.constant(literal.value, literal.aval.strip_weak_type())
 
 
+def _name_lines(lines: list[str], start: int, name: str) -> None:
+    """Give the operations from a line on a name, which the engine keeps as metadata."""
+    text = name.encode("unicode_escape").decode().replace("\\", "\\\\").replace('"', '\\"')
+    for i in range(start, len(lines)):
+        if lines[i].startswith("%") and "\n" not in lines[i] and " loc(" not in lines[i]:
+            lines[i] += f' loc("{text}")'
+
+
 def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
     """Emit the equations of a jaxpr whose inputs (constants first) are `args`; returns its outputs."""
     env: dict[Var, Value] = dict(zip((*jaxpr.constvars, *jaxpr.invars), args, strict=True))
@@ -376,7 +386,12 @@ def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
             raise RuleNotDefinedError(missing_rule_message(primitive, "lower") + f" It is applied at {eqn.location}.")
         outvars = eqn.outvars
         ctx.out_avals = [v.aval for v in outvars]
+        start, outer = len(ctx.lines), ctx.module.scopes
+        ctx.module.scopes = names = outer + eqn.scopes
         out = primitive.lower(ctx, *operands, **eqn.params)
+        ctx.module.scopes = outer
+        if names:
+            _name_lines(ctx.lines, start, "/".join([*names, primitive.name]))
         if primitive.multiple_results:
             env.update(zip(outvars, out, strict=True))
         else:

@@ -8,4 +8,4 @@ from pullback._core.lazy import attributes as _attributes
 __all__ = ["io_callback"]
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__)
+    __getattr__, __dir__ = _attributes(__name__, {"compilation_cache": "pullback.experimental.compilation_cache"})

@@ -492,3 +492,20 @@ def test_piecewise_with_conditions_that_are_scalars():
     np.testing.assert_array_equal(pnp.piecewise(x, True, [3.0]), np.piecewise(x, True, [3.0]))
     assert float(pb.jit(lambda v: pnp.piecewise(v, [v > 2, v > 3], [1.0, 2.0, 5.0]))(2.0)) == 5.0
     np.testing.assert_array_equal(pb.jit(lambda v: pnp.piecewise(v, [v[0] > 0, v[1] > 0], [1.0, 2.0]))(x), [2.0] * 4)
+
+
+def test_what_would_write_into_an_array_is_refused():
+    """`out` and `where` by name, as in JAX; their defaults may be passed."""
+    import jax
+
+    for name in ("add", "subtract", "multiply", "negative", "maximum", "logaddexp", "logical_and", "bitwise_or"):
+        function, theirs = getattr(pnp, name), getattr(jax.numpy, name)
+        args = (1,) if name == "negative" else (1, 2)
+        assert function(*args, out=None, where=None) == function(*args)
+        for keywords in ({"out": np.zeros(())}, {"where": True}):
+            with pytest.raises(NotImplementedError):
+                theirs(*args, **keywords)
+            with pytest.raises(NotImplementedError, match=f"{name}: the argument '{next(iter(keywords))}'"):
+                function(*args, **keywords)
+    with pytest.raises(NotImplementedError, match="modf: the argument 'out'"):
+        pnp.modf(1.5, out=np.zeros(()))

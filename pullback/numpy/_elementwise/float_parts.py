@@ -91,7 +91,7 @@ def heaviside(x1: Array, x2: Array, /) -> Array:
 
 
 @elementwise(FLOAT)
-def modf(x: Array, /) -> tuple[Array, Array]:
+def modf(x: Array, /, *, out: None = None) -> tuple[Array, Array]:
     """The fractional and the integral part, both with the sign of `x`.
 
     >>> import pullback.numpy as pnp

@@ -131,7 +131,7 @@ log10: UfuncOfOne = _function("log10", bases.log10_p, "The logarithm to base 10.
 
 
 @elementwise(INEXACT)
-def logaddexp(x: Array, y: Array, /) -> Array:
+def logaddexp(x: Array, y: Array, /, *, out: None = None, where: None = None) -> Array:
     """`log(exp(x) + exp(y))` without overflow; its derivatives are safe at infinite operands.
 
     >>> import pullback.numpy as pnp
@@ -152,7 +152,7 @@ def _logaddexp_complex(x: Array, y: Array) -> Array:
 
 
 @elementwise(STRONG_INEXACT)
-def logaddexp2(x: Array, y: Array, /) -> Array:
+def logaddexp2(x: Array, y: Array, /, *, out: None = None, where: None = None) -> Array:
     """`log2(2**x + 2**y)` without overflow; its derivatives are safe at infinite operands.
 
     >>> import pullback.numpy as pnp

@@ -24,6 +24,7 @@ from pullback.numpy._elementwise.promotion import (
     binary,
     check_shapes,
     elementwise,
+    refuse_keywords,
     strong,
     unary,
 )
@@ -80,35 +81,38 @@ def _truths(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 @boundary
-def logical_and(x: ArrayLike, y: ArrayLike, /) -> Array:
+def logical_and(x: ArrayLike, y: ArrayLike, /, *, out: None = None, where: None = None) -> Array:
     """`x and y`, elementwise; a number is true where it is nonzero. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logical_and(pnp.arange(3), True))
     [False  True  True]
     """
+    refuse_keywords("logical_and", out, where)
     return c.and_p.bind(*_truths("logical_and", x, y))
 
 
 @boundary
-def logical_or(x: ArrayLike, y: ArrayLike, /) -> Array:
+def logical_or(x: ArrayLike, y: ArrayLike, /, *, out: None = None, where: None = None) -> Array:
     """`x or y`, elementwise; a number is true where it is nonzero. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logical_or(pnp.arange(3), False))
     [False  True  True]
     """
+    refuse_keywords("logical_or", out, where)
     return c.or_p.bind(*_truths("logical_or", x, y))
 
 
 @boundary
-def logical_xor(x: ArrayLike, y: ArrayLike, /) -> Array:
+def logical_xor(x: ArrayLike, y: ArrayLike, /, *, out: None = None, where: None = None) -> Array:
     """True where exactly one of `x` and `y` is true. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logical_xor(pnp.arange(3), True))
     [ True False False]
     """
+    refuse_keywords("logical_xor", out, where)
     return c.xor_p.bind(*_truths("logical_xor", x, y))
 
 

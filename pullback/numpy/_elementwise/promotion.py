@@ -279,6 +279,16 @@ def _conversion(kind: ShapedArray | type, dtype: np.dtype, weak: bool) -> Callab
     return scalar
 
 
+def refuse_keywords(name: str, out: AnyValue, where: AnyValue) -> None:
+    """Refuse what NumPy's ufuncs take to write into an array, as JAX does."""
+    if out is not None:
+        raise NotImplementedError(f"{name}: the argument 'out' is not supported: arrays are not modified")
+    if where is not None:
+        raise NotImplementedError(
+            f"{name}: the argument 'where' is not supported: use numpy.where(condition, {name}(...), other)"
+        )
+
+
 @overload
 def binary(
     name: str, primitive: Primitive, domain: Domain, doc: str, for_bools: Primitive | None = None, module: str = ...
@@ -310,10 +320,12 @@ def binary(
     ufunc = Binary(name, primitive, domain, for_bools)
     plans = ufunc.plans
 
-    def function(x, y, /):
+    def function(x, y, /, *, out=None, where=None):
         a: Any
         b: Any
         try:
+            if out is not where:
+                refuse_keywords(name, out, where)
             if isinstance(x, Array):
                 a = x.aval
             elif (a := type(x)) not in PYTHON_SCALARS:
@@ -391,8 +403,10 @@ def unary(
             known.add(aval)
         return cast(x, dtype, weak), False
 
-    def function(x, /):
+    def function(x, /, *, out=None, where=None):
         try:
+            if out is not where:
+                refuse_keywords(name, out, where)
             if not isinstance(x, Array) or x.aval not in known:
                 operand, done = adapt(x)
                 if done:
@@ -424,7 +438,8 @@ def elementwise(domain: Domain) -> _Elementwise:
         def function(*args, **kwargs):
             try:
                 if kwargs:
-                    args, _ = bind_positionally(body, sig, args, kwargs, name)
+                    args, others = bind_positionally(body, sig, args, kwargs, name)
+                    refuse_keywords(name, others.get("out"), others.get("where"))
                 return body(*promote_operands(name, domain, *args))
             except Exception as error:
                 fold(error)
