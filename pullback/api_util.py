@@ -30,7 +30,11 @@ __all__ = [
 
 
 class DebugInfo(NamedTuple):
-    """What a function is traced for, where it stands, and the names of its parameters."""
+    """What a function is traced for, where it stands, and the names of its parameters.
+
+    >>> DebugInfo("jit", "f at file.py:1", ("x",)).arg_names
+    ('x',)
+    """
 
     traced_for: str
     func_src_info: str

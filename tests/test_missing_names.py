@@ -116,7 +116,6 @@ def test_every_entry_says_what_to_do():
 @pytest.mark.parametrize(
     ("module", "name", "message"),
     [
-        (pnp, "int2", "pullback.numpy has no 'int2': refused: the engine has no arrays of them"),
         (pb, "smap", "pullback has no 'smap': refused: there is one device"),
         (lax, "psend", "pullback.lax has no 'psend': refused: there is one device"),
         (lax, "rng_uniform", "pullback.lax has no 'rng_uniform': use random.uniform"),

@@ -119,10 +119,9 @@ UFUNCS = (
 # "module.function parameter": why ours differs in it
 DIFFERENT = {
     **{
-        f"numpy.{name} {parameter}": "JAX's is an object of the class ufunc, which takes operands by position and "
-        "refuses out and where"
+        f"numpy.{name} {parameter}": "JAX's is an object of the class ufunc, which takes operands by position"
         for name in UFUNCS
-        for parameter in ("args", "x", "y", "out", "where")
+        for parameter in ("args", "x", "y")
         if name != "negative" or parameter != "y"
     },
     "checkpoint fun": "left out, a decorator results",
@@ -158,7 +157,6 @@ DIFFERENT = {
         f"numpy.fromiter {name}": "JAX's raises NotImplementedError"
         for name in ("args", "kwargs", "iterable", "dtype", "count")
     },
-    "numpy.modf out": "JAX refuses it as well",
     "numpy.linalg.tensordot axes": "may be given by position, too, as in numpy.tensordot",
     "numpy.linalg.matmul out_sharding": "the function is numpy.matmul",
     "lax.convert_element_type weak_type": "rules ask for weak types",
@@ -172,6 +170,8 @@ DIFFERENT = {
         for name in ("backend", "filter_frames", "num_frames", "token", "kwargs", "stdin", "stdout")
     },
     "debug.callback callback": "required: there is nothing to do without",
+    "numpy.modf out": "by keyword alone, and refused as in JAX",
+    "debug.log fmt": "required: there is nothing to do without",
     "debug.print fmt": "positional, so that a placeholder may be named fmt",
     "experimental.jet.jet _": "JAX takes and ignores any keyword",
 }

@@ -19,7 +19,6 @@ DynamicJaxprTracer = JaxprTracer = StagedTracer
 
 __all__ = [
     "PartialVal",
-    "Val",
     "dce_jaxpr",
     "dce_jaxpr_consts",
     "trace_to_jaxpr_dynamic",

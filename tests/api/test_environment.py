@@ -147,3 +147,18 @@ def test_primitives_that_are_compositions():
     lax, theirs = pb.lax.linalg, jax.lax.linalg
     np.testing.assert_allclose(lax.cholesky_update_p.bind(r, w), theirs.cholesky_update(r, w), rtol=1e-5)
     np.testing.assert_allclose(lax.symmetric_product_p.bind(r, r @ r.T, alpha=2.0, beta=1.0), 3 * r @ r.T, rtol=1e-5)
+
+
+def test_generators_for_tools():
+    from jax.extend import random as theirs
+
+    from pullback.extend import random as ours
+
+    key = (np.uint32(3), np.uint32(4))
+    for count in (np.arange(6, dtype=np.uint32), np.arange(5, dtype=np.uint32)):
+        np.testing.assert_array_equal(ours.threefry_2x32(key, count), theirs.threefry_2x32(key, count))
+    seeded = ours.seed_with_impl(ours.threefry_prng_impl, 5)
+    assert (random.key_data(seeded) == random.key_data(random.key(5))).all()
+    assert random.key_impl(ours.random_seed(5, ours.unsafe_rbg_prng_impl)) == "unsafe_rbg"
+    with raises(TypeError, "threefry_2x32", "uint32"):
+        ours.threefry_2x32(key, np.arange(3))

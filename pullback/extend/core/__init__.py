@@ -51,7 +51,6 @@ __all__ = [
     "DebugInfo",
     "DropVar",
     "Effect",
-    "Effects",
     "InconclusiveDimensionOperation",
     "Jaxpr",
     "JaxprEqn",

@@ -7,6 +7,7 @@ seen before is a dict lookup away from its primitive.
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 import warnings
 from collections.abc import Callable
@@ -279,6 +280,17 @@ def _conversion(kind: ShapedArray | type, dtype: np.dtype, weak: bool) -> Callab
     return scalar
 
 
+# the functions whose signatures show the keywords of ufuncs, as in JAX; they are refused in all of them
+UFUNCS = frozenset("add bitwise_and bitwise_or bitwise_xor maximum minimum multiply negative subtract".split())
+
+
+def hide_keywords(function: Any) -> None:
+    """Leave `out` and `where` out of the signature of a function."""
+    whole = inspect.signature(function)
+    shown = [p for p in whole.parameters.values() if p.name not in ("out", "where")]
+    function.__signature__ = whole.replace(parameters=shown)
+
+
 def refuse_keywords(name: str, out: AnyValue, where: AnyValue) -> None:
     """Refuse what NumPy's ufuncs take to write into an array, as JAX does."""
     if out is not None:
@@ -352,6 +364,8 @@ def binary(
     function.ufunc = ufunc  # type: ignore[attr-defined]
     if parameters:
         with_parameters(function, parameters)
+    if name not in UFUNCS:
+        hide_keywords(function)
     return named(function, name, _with_types(doc, domain, 2, bools=for_bools is not None), module)
 
 
@@ -419,6 +433,8 @@ def unary(
 
     if parameters:
         with_parameters(function, parameters)
+    if name not in UFUNCS:
+        hide_keywords(function)
     doc = _with_types(doc, domain, 1, bools=unchanged is not None, converted=unchanged is None)
     return named(function, name, doc, module)
 
