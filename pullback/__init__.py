@@ -77,6 +77,7 @@ if _typing.TYPE_CHECKING:
     from pullback import dlpack as dlpack
     from pullback import dtypes as dtypes
     from pullback import errors as errors
+    from pullback import example_libraries as example_libraries
     from pullback import experimental as experimental
     from pullback import extend as extend
     from pullback import ffi as ffi
@@ -192,6 +193,7 @@ if not _typing.TYPE_CHECKING:
                 "dlpack",
                 "dtypes",
                 "errors",
+                "example_libraries",
                 "experimental",
                 "extend",
                 "ffi",

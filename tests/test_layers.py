@@ -44,6 +44,7 @@ LAYERS = (
         "_krylov",
         "debug",
         "dlpack",
+        "example_libraries",
         "experimental",
         "export",
         "ffi",

@@ -71,7 +71,7 @@ def threefry_2x32(keypair: tuple[ArrayLike, ArrayLike], count: ArrayLike) -> Arr
     if odd:
         flat = concatenate([flat, np.zeros(1, np.uint32)])
     half = flat.size // 2
-    out = concatenate(threefry2x32(*keys, flat[:half], flat[half:]))
+    out = concatenate(threefry2x32(keys[0], keys[1], flat[:half], flat[half:]))
     return (out[:-1] if odd else out).reshape(words.shape)
 
 
