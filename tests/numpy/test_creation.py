@@ -127,7 +127,7 @@ def test_ndmin_order_device():
     assert pnp.array([1.0], order="C", device=pnp.zeros(1).device).shape == (1,)
     with pytest.raises(NotImplementedError, match="order"):
         pnp.array([1.0], order="F")
-    with pytest.raises(ValueError, match="device"):
+    with pytest.raises(TypeError, match="zeros: device: expected None, a device"):
         pnp.zeros(2, device="tpu")
 
 
