@@ -50,7 +50,7 @@ def _owens_series(h, a, scale):
     with mp.workprec(mp.prec + int(1.5 * mean) + 40):
         total, power, chance = mpf(0), a, mp.exp(-mean)
         above, j = -mp.expm1(-mean), 0
-        while power * above > mp.ldexp(a, -mp.prec):
+        while power * (above if j < mean else chance) > mp.ldexp(a, -mp.prec):
             total += (-1) ** j * power * above / (2 * j + 1)
             j += 1
             power, chance = power * a * a, chance * mean / j

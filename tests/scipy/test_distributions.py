@@ -243,3 +243,19 @@ def test_truncnorm_next_to_its_ends_and_on_narrow_intervals(dtype):
     with mp.workdps(120):
         for reference, function in functions.items():
             check(function, reference, args, dtype, 64)
+
+
+def geom_mass(k, p):
+    return p * (1 - p) ** (k - 1)
+
+
+def geom_bend(k, p):
+    return -(k - 1) * (1 - p) ** (k - 2) * (2 - (k - 2) * p / (1 - p))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_geom_of_rare_successes(dtype):
+    args = np.array([[1000, 1e-33], [1000, 1.2e-38], [2, 5e-21], [3, 1e-30], [1, 0.25]], dtype).T
+    check(stats.geom.pmf, geom_mass, args, dtype, 32)
+    check(derivative(stats.geom.pmf, 2, 1), geom_bend, args, dtype, 256)
+    assert stats.geom.pmf(np.array([1, 2]), 1.0).tolist() == [1, 0]

@@ -13,14 +13,14 @@ from pullback.scipy.stats._shared import no_count, real
 __all__ = ["logpmf", "pmf"]
 
 
-def _log_mass(function: str, k: ArrayLike, p: ArrayLike, loc: ArrayLike) -> Array:
+def _parts(function: str, k: ArrayLike, p: ArrayLike, loc: ArrayLike) -> tuple[Array, Array, Array]:
+    """The logarithm of the probability of the failures, that of the success, and where k is no count of trials."""
     k, p, loc = real(function, k, p, loc)
     failures = k - loc - 1
     impossible = no_count(failures)
     failures = pnp.where(impossible, 0, failures)
     # without a failure, p may be 1
-    value = special.xlog1py(failures, -pnp.where(failures == 0, 0, p)) + pnp.log(p)
-    return pnp.where(impossible, -np.inf, value)
+    return special.xlog1py(failures, -pnp.where(failures == 0, 0, p)), p, impossible
 
 
 @boundary
@@ -39,7 +39,8 @@ def logpmf(k: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     >>> print(geom.logpmf(2, 0.5))
     -1.3862944
     """
-    return _log_mass("geom.logpmf", k, p, loc)
+    log_failures, p, impossible = _parts("geom.logpmf", k, p, loc)
+    return pnp.where(impossible, -np.inf, log_failures + pnp.log(p))
 
 
 @boundary
@@ -50,4 +51,5 @@ def pmf(k: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     >>> print(geom.pmf(2, 0.5))
     0.25
     """
-    return pnp.exp(_log_mass("geom.pmf", k, p, loc))
+    log_failures, p, impossible = _parts("geom.pmf", k, p, loc)
+    return pnp.where(impossible, 0, pnp.exp(log_failures) * p)
