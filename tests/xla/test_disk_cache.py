@@ -213,11 +213,14 @@ print(seen["compiles"], seen["compilation_cache_hits"])
 """
 
 
-def in_a_process(**environment):
+def with_cache(**environment):
     keep = {name: value for name, value in os.environ.items() if not name.startswith("PULLBACK_")}
-    keep["PULLBACK_ENABLE_COMPILATION_CACHE"] = "1"
+    return keep | {"PULLBACK_ENABLE_COMPILATION_CACHE": "1"} | environment
+
+
+def in_a_process(**environment):
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=keep | environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM], env=with_cache(**environment), capture_output=True, text=True, check=True
     )
     assert run.stderr == ""
     return run.stdout.split()
@@ -229,6 +232,49 @@ def test_two_processes(tmp_path):
     assert first[1:] == ["1", "0"]
     assert second == [first[0], "0", "1"]
     assert (tmp_path / "home" / "pullback" / "programs").is_dir()
+
+
+WAITING = """
+import sys
+import pullback as pb, pullback.numpy as pnp
+print("ready", flush=True)
+sys.stdin.readline()
+print([float(pb.jit(lambda x: pnp.sort(pnp.sin(x)) * k)(pnp.arange(4.)).sum()) for k in (1., 2., 3.)])
+"""
+
+
+def test_processes_that_start_at_once(tmp_path):
+    """One key, whole files, one result: on a cold cache all of them compile, and any of them may be first to write."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    environment = with_cache(XDG_CACHE_HOME=str(tmp_path))
+    command = [sys.executable, "-c", WAITING]
+    processes = [subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(5)]
+    for process in processes:
+        process.stdout.readline()
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 5
+    assert len(set(outputs)) == 1
+    assert outputs[0][1] == ""
+    names = [file.name for file in (tmp_path / "pullback" / "programs").iterdir()]
+    assert names.count("key") == 1
+    assert not [name for name in names if name.endswith(".part")]
+    folder = disk_cache._folder(tmp_path / "pullback" / "programs")
+    programs = folder.files()
+    assert len(programs) == len(names) - 1 >= 3
+    assert all(folder.read(program.name) for program in programs)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_read_only_home(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        assert in_a_process(XDG_CACHE_HOME=str(tmp_path))[1:] == ["1", "0"]
+        assert not list(tmp_path.iterdir())
+    finally:
+        tmp_path.chmod(0o700)
 
 
 def test_no_home(tmp_path):
