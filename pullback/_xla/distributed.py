@@ -135,9 +135,9 @@ class Session:
         if self.process in found:
             raise ProcessFailureError(
                 f"{label}: the other processes have given this one up: {found[self.process]}", list(found)
-            )
+            ) from None
         if found:
-            raise ProcessFailureError(f"{label}: {'; '.join(found.values())}", list(found))
+            raise ProcessFailureError(f"{label}: {'; '.join(found.values())}", list(found)) from None
 
     def watched(self, label: str, function: Callable[[], T], processes: Sequence[int] | None = None) -> T:
         """The result of a call that waits for other processes; an error that names them if they are gone."""

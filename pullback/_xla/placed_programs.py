@@ -24,7 +24,7 @@ from pullback._xla.programs import size_of
 from pullback._xla.spread import Spread
 
 _launching = threading.Lock()
-# a result of the last program on several devices
+# the last program on several devices, and a result of it
 _last: list[Any] = [None]
 
 
@@ -109,12 +109,19 @@ class PlacedProgram:
         if not self.alone:
             return self._launch(buffers)
         with _launching:
-            if _last[0] is not None:
-                (last, processes), _last[0] = _last[0], None
-                distributed.wait("the program before", last, processes)
+            self._wait_for_last()
             outs = self._launch_with_others(buffers) if len(self.processes) > 1 else self._launch(buffers)
-            _last[0] = (outs[0], self.processes) if outs else None
+            _last[0] = (self, outs[0]) if outs else None
         return outs
+
+    def _wait_for_last(self) -> None:
+        if _last[0] is not None:
+            (program, out), _last[0] = _last[0], None
+            try:
+                distributed.wait(program.name, out, program.processes)
+            except RuntimeError:
+                if len(self.processes) > 1:
+                    raise  # else it is told to those that read the result
 
     def _launch(self, buffers: list[Any]) -> list[Any]:
         return self.execute(buffers).consume_with_handlers(self.handlers)
