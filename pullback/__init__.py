@@ -117,12 +117,14 @@ if _typing.TYPE_CHECKING:
     from pullback._check_rules import check_rules as check_rules
     from pullback._core.kept_options import allow_f16_reductions as allow_f16_reductions
     from pullback._core.kept_options import array_garbage_collection_guard as array_garbage_collection_guard
+    from pullback._core.kept_options import auto_pcast as auto_pcast
     from pullback._core.kept_options import debug_key_reuse as debug_key_reuse
     from pullback._core.kept_options import enable_custom_prng as enable_custom_prng
     from pullback._core.kept_options import jax2tf_associative_scan_reductions as jax2tf_associative_scan_reductions
     from pullback._core.kept_options import legacy_prng_key as legacy_prng_key
     from pullback._core.kept_options import no_execution as no_execution
     from pullback._core.kept_options import no_tracing as no_tracing
+    from pullback._core.kept_options import remove_size_one_mesh_axis_from_type as remove_size_one_mesh_axis_from_type
     from pullback._core.kept_options import softmax_custom_jvp as softmax_custom_jvp
     from pullback._core.kept_options import thread_guard as thread_guard
     from pullback._core.option_contexts import check_tracer_leaks as check_tracer_leaks
@@ -167,6 +169,8 @@ _OPTIONS = (
 _KEPT_OPTIONS = (
     "allow_f16_reductions",
     "array_garbage_collection_guard",
+    "remove_size_one_mesh_axis_from_type",
+    "auto_pcast",
     "debug_key_reuse",
     "enable_custom_prng",
     "jax2tf_associative_scan_reductions",

@@ -5,7 +5,7 @@ import typing as _typing
 from pullback._api.callbacks import debug_callback as callback
 from pullback._api.compile_report import CompileReport as CompileReport
 from pullback._api.compile_report import compile_report as compile_report
-from pullback._api.debugging import breakpoint, log, print
+from pullback._api.debugging import DebugEffect, OrderedDebugEffect, breakpoint, log, print
 from pullback._api.find_nan import NanReport as NanReport
 from pullback._api.find_nan import find_nan as find_nan
 from pullback._api.sharding_views import (
@@ -21,7 +21,9 @@ from pullback._core.lazy import attributes as _attributes
 
 __all__ = [
     "CompileReport",
+    "DebugEffect",
     "NanReport",
+    "OrderedDebugEffect",
     "Taps",
     "breakpoint",
     "callback",

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from pullback._api.callbacks import bind_debug
 from pullback._core.errors import Location, boundary, described, user_frame
+from pullback._core.jaxpr import Effect
 from pullback._core.trace import Tracer, is_linear
 from pullback._core.tree import tree_flatten
 from pullback._core.typing import AnyValue
@@ -55,6 +56,22 @@ def print(
     write.__name__ = "print"
     leaves, in_tree = tree_flatten((args, kwargs))
     bind_debug("debug.print", write, leaves, in_tree, ordered)
+
+
+class DebugEffect(Effect):
+    """What `debug.print` and `debug.callback` do, for programs that name it; see `jaxpr.effectful`.
+
+    >>> issubclass(OrderedDebugEffect, DebugEffect)
+    True
+    """
+
+
+class OrderedDebugEffect(DebugEffect):
+    """What `debug.print` and `debug.callback` do with `ordered=True`; calls are always made in program order here.
+
+    >>> isinstance(OrderedDebugEffect(), DebugEffect)
+    True
+    """
 
 
 _logger = logging.getLogger("pullback.debug")

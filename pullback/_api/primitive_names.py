@@ -28,16 +28,19 @@ _HERE = {
     "random.gamma_sampler": "random_gamma_p",
 }
 _RENAMED = {
+    "cholesky_update_p": "pullback.lax.linalg:cholesky_update_p",
+    "ormqr_p": "pullback.lax.linalg:ormqr_p",
+    "symmetric_product_p": "pullback.lax.linalg:symmetric_product_p",
     "add_jaxvals_p": "pullback.lax:add_p",
     "remat_p": "pullback._higher_order.checkpoint:checkpoint_p",
 }
 
 # primitives of JAX's that are functions of other primitives here, or that nothing here needs
 ABSENT = frozenset(
-    "call_p cholesky_update_p closed_call_p custom_jvp_call_p custom_lin_p custom_vjp_call_p dce_sink_p device_put_p "
-    "empty2_p eq_to_p get_p le_to_p lt_to_p ormqr_p ragged_all_to_all_p remat_opt_p "
+    "call_p closed_call_p custom_jvp_call_p custom_lin_p custom_vjp_call_p dce_sink_p device_put_p "
+    "empty2_p eq_to_p get_p le_to_p lt_to_p ragged_all_to_all_p remat_opt_p "
     "rng_uniform_p select_and_gather_add_p select_and_scatter_add_p select_and_scatter_p sharding_constraint_p "
-    "swap_p symmetric_product_p".split()
+    "swap_p".split()
 )
 
 

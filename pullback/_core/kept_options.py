@@ -112,3 +112,25 @@ def thread_guard(new_val: bool = True) -> Any:
     True
     """
     return override("thread_guard", new_val)
+
+
+def auto_pcast(new_val: bool = True) -> Any:
+    """Context manager, without effect: values are made varying over the axes of a mesh where they need to be.
+
+    Raises nothing.
+
+    >>> with auto_pcast():
+    ...     config.auto_pcast
+    True
+    """
+    return override("auto_pcast", new_val)
+
+
+def remove_size_one_mesh_axis_from_type(new_val: bool = True) -> Any:
+    """Context manager, without effect: types name the axes of a mesh as they were given. Raises nothing.
+
+    >>> with remove_size_one_mesh_axis_from_type():
+    ...     config.remove_size_one_mesh_axis_from_type
+    True
+    """
+    return override("remove_size_one_mesh_axis_from_type", new_val)

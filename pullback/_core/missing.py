@@ -20,7 +20,7 @@ INTERNAL = "refused: it is about the inside of JAX"
 _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback": (
         (
-            "auto_pcast copy_to_host_async host_count host_id host_ids memory remove_size_one_mesh_axis_from_type",
+            "copy_to_host_async host_count host_id host_ids memory",
             DEVICES,
         ),
         (
@@ -30,15 +30,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("export", PLANNED),
         ("version", "use __version__; under pullback.as_jax, jax.version is there"),
     ),
-    "pullback.lax": (
-        (
-            "dce_sink_p device_put_p eq_to_p le_to_p lt_to_p rng_uniform_p select_and_gather_add_p "
-            "select_and_scatter_add_p select_and_scatter_p sharding_constraint_p",
-            "refused: no operation here is what it is in JAX",
-        ),
-        ("rng_uniform", "use random.uniform, which is a function of a key"),
-        ("precv psend ragged_all_to_all ragged_all_to_all_p", DEVICES),
-    ),
+    "pullback.lax": (("precv psend ragged_all_to_all", DEVICES),),
     "pullback.extend": (("lowering mlir pallas sharding xla", INTERNAL),),
     "pullback.extend.core": (
         (
@@ -70,7 +62,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.sharding": (("AbstractDevice ManualAxisType auto_axes explicit_axes", DEVICES),),
     "pullback.experimental.checkify": (("CheckEffect ErrorEffect FunctionalizationError", INTERNAL),),
-    "pullback.debug": (("DebugEffect OrderedDebugEffect", INTERNAL),),
     "pullback.errors": (),
     "pullback.experimental": (
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),

@@ -4,6 +4,7 @@ import typing as _typing
 
 from pullback._api.meshes import with_sharding_constraint
 from pullback._core.lazy import attributes as _attributes
+from pullback._api.primitive_names import subset as _primitives
 from pullback._core.errors import publish
 from pullback._higher_order.control.associative_scan import associative_scan
 from pullback._higher_order.control.cond import cond, switch
@@ -192,4 +193,16 @@ __all__ = [
 publish(globals())
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__, {"linalg": "pullback.lax.linalg"})
+    # keys of tables of rules, which no operation has
+    _absent = (
+        "dce_sink_p device_put_p eq_to_p le_to_p lt_to_p ragged_all_to_all_p rng_uniform_p select_and_gather_add_p "
+        "select_and_scatter_add_p select_and_scatter_p sharding_constraint_p"
+    )
+    __getattr__, __dir__ = _attributes(
+        __name__,
+        {
+            "linalg": "pullback.lax.linalg",
+            "rng_uniform": "pullback._api.stateful_uniform:rng_uniform",
+            **_primitives(_absent.split()),
+        },
+    )

@@ -53,10 +53,12 @@ def test_parts_of_an_axis_at_traced_places():
 OPTIONS = (
     "allow_f16_reductions",
     "array_garbage_collection_guard",
+    "auto_pcast",
     "debug_key_reuse",
     "jax2tf_associative_scan_reductions",
     "legacy_prng_key",
     "no_execution",
+    "remove_size_one_mesh_axis_from_type",
     "softmax_custom_jvp",
     "thread_guard",
 )
@@ -162,3 +164,26 @@ def test_generators_for_tools():
     assert random.key_impl(ours.random_seed(5, ours.unsafe_rbg_prng_impl)) == "unsafe_rbg"
     with raises(TypeError, "threefry_2x32", "uint32"):
         ours.threefry_2x32(key, np.arange(3))
+
+
+def test_numbers_that_no_key_determines():
+    @pb.jit
+    def draw(a, b):
+        return pb.lax.rng_uniform(a, b, (1000,))
+
+    first, second = draw(2.0, 4.0), draw(2.0, 4.0)
+    for x in (first, second):
+        assert ((x >= 2) & (x < 4)).all()
+        assert abs(float(x.mean()) - 3) < 0.2  # ten standard deviations
+    assert (first != second).any()
+    with raises(TypeError, "rng_uniform", "scalars of one dtype"):
+        pb.lax.rng_uniform(0, 1, (2,))
+
+
+def test_primitives_that_occur_nowhere():
+    for name in ("device_put_p", "eq_to_p", "select_and_scatter_add_p"):
+        p = getattr(pb.lax, name)
+        assert p is getattr(extend_core.primitives, name)
+        with pytest.raises(NotImplementedError, match="tables of rules"):
+            p.bind(1.0)
+    assert pb.lax.linalg.ormqr_p is extend_core.primitives.ormqr_p
