@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-# smaller arrays take less time than the preparations
-_LARGE = 8192
+# smaller arrays, which are not passed here, take less time than the preparations
+LARGE = 8192
 # the elements that are treated at once: they stay in the cache
 _BLOCK = 32_768
 _BITS = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
@@ -20,7 +20,7 @@ _BITS = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
 
 def choose(mask: np.ndarray, x: Any, y: Any) -> np.ndarray:
     """`x` where the mask is true, else `y`: NumPy values of one dtype that broadcast with the mask."""
-    if mask.size < _LARGE or x.dtype.itemsize not in _BITS or not (_fits(x, mask) and _fits(y, mask)):
+    if x.dtype.itemsize not in _BITS or not (_fits(x, mask) and _fits(y, mask)):
         return np.where(mask, x, y)
     if not mask.flags.c_contiguous or _is_regular(mask):
         return np.where(mask, x, y)

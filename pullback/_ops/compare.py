@@ -12,7 +12,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
-from pullback._ops.choosing import choose
+from pullback._ops.choosing import LARGE, choose
 from pullback._ops.families import (
     ANY,
     BITS,
@@ -248,7 +248,7 @@ def _select_type(mask, x, y):
 def _select_kernel(mask, x, y):
     if mask.ndim == x.ndim == y.ndim == 0:
         return x if mask else y
-    return choose(mask, x, y)
+    return np.where(mask, x, y) if mask.size < LARGE else choose(mask, x, y)
 
 
 def _select_jvp(primals, tangents):

@@ -109,7 +109,7 @@ def values(dtype, n):
 @pytest.mark.parametrize(
     "dtype", ["float32", "float64", "float16", pnp.bfloat16, "complex64", "complex128", "i4", "b1"]
 )
-@pytest.mark.parametrize("n", [choosing._LARGE - 1, choosing._LARGE, 2 * choosing._BLOCK + 5])
+@pytest.mark.parametrize("n", [choosing.LARGE, 2 * choosing._BLOCK + 5])
 def test_choices_are_those_of_where(dtype, n):
     dtype = np.dtype(dtype)
     x, y = values(dtype, n), values(dtype, n)[::-1].copy()
@@ -121,7 +121,7 @@ def test_choices_are_those_of_where(dtype, n):
 
 
 def test_choices_in_other_layouts():
-    n = 2 * choosing._LARGE
+    n = 2 * choosing.LARGE
     mask, x = masks(n)[0], values("float32", n)
     for shape in [(n // 4, 4), (4, n // 4)]:
         m, a = mask.reshape(shape), x.reshape(shape)
@@ -135,7 +135,7 @@ def test_choices_in_other_layouts():
 
 
 def test_an_irregular_mask_does_not_reach_numpys_loop(monkeypatch):
-    irregular, *regular = masks(choosing._LARGE)
+    irregular, *regular = masks(choosing.LARGE)
     x = values("float32", irregular.size)
     monkeypatch.setattr(np, "where", None)
     choosing.choose(irregular, x, x)
