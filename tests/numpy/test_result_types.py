@@ -156,3 +156,14 @@ def test_results_have_the_types_of_jax(function, x64):
         pytest.skip("takes other operands")
     different = DIFFERENT - SAME_WITH_X64 | DIFFERENT_WITH_X64 if x64 else DIFFERENT
     assert (found != {}) == (function in different), found
+
+
+def test_result_type_takes_scalar_types_and_keys():
+    """`pnp.float64` equals `float`, and is another type."""
+    with pb.enable_x64(True):
+        assert pnp.result_type(pnp.ones(2, "float32"), pnp.float64) == np.float64
+        assert pnp.result_type(pnp.ones(2, "float32"), float) == np.float32
+    key = pb.random.key(0)
+    assert pnp.result_type(key, key) == key.dtype
+    with pytest.raises(TypeError, match="promoted with no other dtype"):
+        pnp.result_type(key, 1.0)

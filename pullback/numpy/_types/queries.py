@@ -155,7 +155,7 @@ def result_type(*args: ArrayLike | DTypeLike) -> np.dtype:
 
 
 def _dtype_and_weakness(x: AnyValue) -> tuple[np.dtype, bool]:
-    if isinstance(x, type) and x in (bool, int, float, complex):
+    if x is bool or x is int or x is float or x is complex:  # by identity: `float64 == float`
         return dtypes.python_scalar_dtype(x), x is not bool
     if is_array_like(x):
         aval = lift(x).aval
