@@ -107,7 +107,7 @@ class Sharding:
     True
     """
 
-    __slots__ = ("_tiles_by_rank",)
+    __slots__ = ("_here", "_tiles_by_rank")
 
     @property
     def flat_devices(self) -> tuple[Any, ...]:
@@ -138,7 +138,12 @@ class Sharding:
     @property
     def addressable_devices(self) -> set[Any]:
         """Those of this process."""
-        return {device for device in self.flat_devices if device.process_index == device.client.process_index()}
+        try:
+            return self._here
+        except AttributeError:
+            own = {device for device in self.flat_devices if device.process_index == device.client.process_index()}
+            self._here: set[Any] = own
+            return own
 
     @property
     def num_devices(self) -> int:

@@ -137,6 +137,11 @@ class Module:
         # the names of the part of the program that is being emitted
         self.scopes: tuple[str, ...] = ()
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether it runs on several devices: then all is one function, so that collectives can be combined."""
+        return self.spread is not None and len(self.spread.devices) > 1
+
     def text(self) -> str:
         if self.spread is None:
             return "module @pullback {\n" + "\n".join(self.functions) + "\n}\n"
@@ -290,7 +295,7 @@ class Block:
     def call(self, jaxpr: Jaxpr, operands: Sequence[Value], name: str, apart: bool = False) -> list[Value]:
         """A call of the function computing the jaxpr. XLA keeps it a call if it is `apart`, or repeated and large."""
         attributes = f"callee = @{self.module.function(jaxpr, name)}"
-        if apart or id(jaxpr) in self.module.repeated:
+        if (apart or id(jaxpr) in self.module.repeated) and not self.module.is_spread:
             attributes += _APART
         if self.order is None:
             return self.op("func.call", operands, list(jaxpr.out_avals), attributes)

@@ -127,3 +127,35 @@ def test_reading_texts():
         "all-to-all": (1, 5),
         "collective-permute": (1, 10),
     }
+
+
+def layer(np_, x, p):
+    """A layer of enough operations to be kept as a function of its own in programs of one device."""
+    y = (x - x.mean(1, keepdims=True)) / np_.sqrt(x.var(1, keepdims=True) + 1e-5)
+    for _ in range(4):
+        y = np_.tanh(y @ p) * np_.sin(y) + np_.exp(-y * y) / (1 + y * y)
+    return x + y
+
+
+def training_step(lib):
+    def loss(params, x):
+        for p in params:
+            x = layer(lib.numpy, x, p)
+        return (x**2).mean()
+
+    def step(params, x):
+        value, slopes = lib.value_and_grad(loss)(params, x)
+        return value, [p - 0.1 * g for p, g in zip(params, slopes, strict=True)]
+
+    return step
+
+
+def test_gradients_of_all_layers_are_added_up_at_once():
+    found = []
+    for lib in (pb, jax):
+        params = [put(lib, X / 64 + i) for i in range(6)]
+        step = lib.jit(training_step(lib), out_shardings=over(lib))
+        compiled = step.lower(params, put(lib, X / 64, "a")).compile()
+        found.append(compiled.collectives() if lib is pb else collectives_in(compiled.as_text()))
+    # the products of four uses of six matrices of 64 numbers, and the loss
+    assert found[0] == found[1] == {"all-reduce": (1, 4 * 6 * 256 + 4)}
