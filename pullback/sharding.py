@@ -1,4 +1,4 @@
-"""Meshes of devices and placements of arrays, under JAX's names: what programs name, for the one device there is."""
+"""Meshes of devices and placements of arrays, under JAX's names."""
 
 import typing as _typing
 

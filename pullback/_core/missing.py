@@ -13,7 +13,7 @@ from functools import cache
 from types import FrameType
 
 PLANNED = "planned, but not written yet"
-DEVICES = "refused: there is one device, and this is about several"
+DEVICES = "planned: a part of what is for several devices, not written yet"
 INTERNAL = "refused: it is about the inside of JAX"
 
 # module -> pairs of names and the explanation for each of them

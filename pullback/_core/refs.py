@@ -158,7 +158,7 @@ class Ref(Described):
 
     @property
     def sharding(self) -> Any:
-        """The placement of the content: one device."""
+        """The placement of the content."""
         return self[...].sharding
 
     if TYPE_CHECKING:  # installed by the layer that can index arrays

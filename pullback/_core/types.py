@@ -137,7 +137,7 @@ class ShapedArray(AbstractValue):
 
     @property
     def sharding(self) -> Any:
-        """The placement that the type prescribes: none, so arrays of it are whole, on the one device."""
+        """The placement that the type prescribes: none; where an array is, it says itself."""
         return unspread(self.ndim)
 
     def update(
