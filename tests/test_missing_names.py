@@ -116,8 +116,8 @@ def test_every_entry_says_what_to_do():
 @pytest.mark.parametrize(
     ("module", "name", "message"),
     [
-        (pb, "host_ids", "pullback has no 'host_ids': refused: there is one device"),
-        (lax, "psend", "pullback.lax has no 'psend': refused: there is one device"),
+        (pb, "host_ids", "pullback has no 'host_ids': planned: a part of what is for several devices"),
+        (lax, "psend", "pullback.lax has no 'psend': planned: a part of what is for several devices"),
         (pnp, "arrange", "pullback.numpy has no 'arrange': did you mean arange"),
         (pb, "gard", "pullback has no 'gard': did you mean grad"),
         (nn, "sofmax", "did you mean softmax"),
@@ -143,7 +143,7 @@ def test_the_message(module, name, message):
 
 def test_an_import_of_a_missing_name():
     with pytest.raises(
-        ImportError, match="cannot import name 'host_ids': pullback has no 'host_ids': refused: there is one"
+        ImportError, match="cannot import name 'host_ids': pullback has no 'host_ids': planned: a part"
     ):
         from pullback import host_ids  # noqa: F401
 

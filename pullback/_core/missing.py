@@ -67,7 +67,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
         # submodules, which are attributes only after they are imported
         (
-            "custom_partitioning mesh_utils pjit profiler serialize_executable shard_map",
+            "custom_partitioning profiler serialize_executable",
             PLANNED,
         ),
         (
