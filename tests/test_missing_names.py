@@ -142,9 +142,7 @@ def test_the_message(module, name, message):
 
 
 def test_an_import_of_a_missing_name():
-    with pytest.raises(
-        ImportError, match="cannot import name 'host_ids': pullback has no 'host_ids': planned: a part"
-    ):
+    with pytest.raises(ImportError, match="cannot import name 'host_ids': pullback has no 'host_ids': planned: a part"):
         from pullback import host_ids  # noqa: F401
 
 
