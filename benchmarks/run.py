@@ -46,6 +46,7 @@ FIGURES = (
     "embedding",
     "microbatches",
     "quantised",
+    "processes",
 )
 OURS = "pullback"
 # Sizes from the largest down, by the figure's UNIT; what is below the last is written in it.

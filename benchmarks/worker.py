@@ -7,11 +7,14 @@ figure's own `prepare`.
 
 import importlib
 import json
+import os
 import sys
 
 
 def main(figure: str, peer: str) -> None:
-    replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not mix with the answers
+    # what a library prints, in Python or not, must not mix with the answers
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     sample = importlib.import_module(figure).prepare(peer)
     print("ready", file=replies, flush=True)
     for _ in sys.stdin:
