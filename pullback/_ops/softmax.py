@@ -1,7 +1,7 @@
 """softmax, log_softmax and logsumexp along axes, of real numbers.
 
 With R, the sum of exp(x - max(x)) over all elements but the largest, the probability of the largest is 1 / (1 + R),
-and its logarithm -log1p(R). R is the sum over all elements minus 1, if that is 1 or more; if it is less, the
+and its logarithm -log1p(R). R is the sum over all elements minus 1, if that is 0.5 or more; if it is less, the
 largest element dominates, and the others are summed without it.
 
 Values needed by the derivative are computed together with the result, so that the exponentials are computed once.
@@ -36,16 +36,18 @@ def _largest(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
 
 
 def _sums(x: Array, shift: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array, Array]:
-    """The exponentials; 1 where they are 1, else 0; 1 or 0 for whether the largest dominates; and R.
+    """The exponentials; 1 where they are near 1, else 0; 1 or 0 for whether the largest dominates; and R.
 
-    All this is arithmetic, without selection by a bool: see softmax_slope.py.
+    The exponential of the largest is 1, or next to it: XLA may compute `x` once for the maximum and again, with another
+    rounding, for the difference. If the largest dominates, the total is below 1.5, all others are below 0.75. All this
+    is arithmetic, without selection by a bool: see softmax_slope.py.
     """
     terms = exp(sub(x, shift))
-    ones = floor(terms)
+    ones = floor(add(terms, scalar(x, 0.25)))
     total = kept_sum(terms, axes)
     # the total is 0 in a row without a finite number
     one = scalar(x, 1)
-    alone = max_p.bind(sub(one, abs_p.bind(sub(floor(total), one))), scalar(x, 0))
+    alone = max_p.bind(sub(one, abs_p.bind(sub(floor(add(total, scalar(x, 0.5))), one))), scalar(x, 0))
     others = kept_sum(sub(terms, ones), axes)
     rest = add(mul(alone, others), mul(sub(one, alone), sub(total, one)))
     rest = c.select(c.eq(total, scalar(x, np.inf)), total, rest)  # with infinities, nothing is known about the others

@@ -106,3 +106,29 @@ def test_masked_complex_numbers(compiled):
     expected = pb.grad(lambda z: nn.softmax(z)[0].real + nn.log_softmax(z)[1].imag)(z[0, :2])
     np.testing.assert_allclose(grad(z)[0, :2], expected, rtol=1e-5)
     np.testing.assert_array_equal(np.asarray(grad(z))[~np.asarray(mask)], 0)
+
+
+# --- an operand that is computed in the program: XLA may compute it twice, with different roundings ---
+
+
+def computed(rows, columns):
+    return (rows[:, None] + columns[None] - np.abs(np.sin(np.arange(120.0))).reshape(12, 10)) / 0.1
+
+
+@pytest.mark.parametrize("function", [nn.logsumexp, nn.log_softmax, nn.softmax])
+def test_a_computed_operand_at_the_level_of_users(function):
+    rows, columns = np.linspace(-1, 1, 12), np.linspace(-0.5, 0.5, 10)
+
+    def f(rows, columns):
+        return function(computed(rows, columns), axis=1)
+
+    def slope(rows, columns):
+        return pb.jvp(f, (rows, columns), (columns.sum() + rows, columns))[1]
+
+    # the tests compile at level 0, where it is computed once
+    options = {"xla_backend_optimization_level": 3}
+    with pb.enable_x64(True):
+        for g in (f, slope):
+            np.testing.assert_allclose(
+                pb.jit(g, compiler_options=options)(rows, columns), g(rows, columns), rtol=1e-12, atol=1e-13
+            )
