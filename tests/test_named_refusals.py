@@ -48,6 +48,7 @@ OTHER_ERRORS = {
     "conv_shape_tuple": ValueError,
     "padtype_to_pads": ValueError,
     "platform_dependent": NotImplementedError,
+    "pcast": ValueError,
     **dict.fromkeys(
         (
             "all_gather",
@@ -60,6 +61,7 @@ OTHER_ERRORS = {
             "pmin",
             "ppermute",
             "pshuffle",
+            "pvary",
             "psum",
             "psum_scatter",
             "pswapaxes",

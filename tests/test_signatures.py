@@ -91,8 +91,6 @@ ABSENT = {
     "concrete": "JAX deprecated it and raises NotImplementedError",
     "partitioned": "there is one device",
     "host_id": "there is one process; JAX's older name for process_index",
-    "_dot_general": "not public",
-    "_split_transpose": "not public",
     "_use_logging": "not public",
     "sum_match": "not documented by JAX",
     "manual_axis_type": "of shard_map, which needs several devices",

@@ -175,6 +175,8 @@ def with_sharding_constraint(x: PyTree, shardings: PyTreePrefix) -> PyTree:
 def reshard(xs: PyTree, out_shardings: PyTreePrefix) -> PyTree:
     """The leaves of a pytree, as arrays, spread as `out_shardings` says, see `with_sharding_constraint`.
 
+    ValueError for a spec that does not fit the array, TypeError for anything but arrays and numbers.
+
     >>> import pullback as pb
     >>> print(reshard(pb.numpy.ones(2), pb.P(None)))
     [1. 1.]
