@@ -46,7 +46,7 @@ class StepTraceAnnotation(TraceAnnotation):
 
 
 def start_trace(
-    log_dir: os.PathLike | str,
+    log_dir: os.PathLike[str] | str,
     create_perfetto_link: bool = False,
     create_perfetto_trace: bool = False,
     profiler_options: AnyValue = None,
@@ -86,7 +86,7 @@ def stop_trace() -> None:
 
 @contextmanager
 def trace(
-    log_dir: os.PathLike | str,
+    log_dir: os.PathLike[str] | str,
     create_perfetto_link: bool = False,
     create_perfetto_trace: bool = False,
     profiler_options: AnyValue = None,
@@ -126,7 +126,7 @@ def device_memory_profile(backend: str | None = None) -> bytes:
     return profiling.memory(backend)
 
 
-def save_device_memory_profile(filename: os.PathLike | str, backend: str | None = None) -> None:
+def save_device_memory_profile(filename: os.PathLike[str] | str, backend: str | None = None) -> None:
     """Write `device_memory_profile` into a file; its errors, and OSError.
 
     >>> import tempfile

@@ -21,7 +21,7 @@ from pullback._core.tree import (
     treedef_is_leaf,
     treedef_tuple,
 )
-from pullback._core.tree import registry as default_registry
+from pullback._core.tree import registry as _registry
 from pullback._core.tree_paths import (
     KeyPath,
     keystr,
@@ -45,6 +45,7 @@ from pullback._core.users_trees import (
     tree_structure,
 )
 
+default_registry: _typing.Any = _registry
 # the entry of a path: a DictKey, SequenceKey, GetAttrKey, FlattenedIndexKey, or what a class registers
 KeyEntry = _typing.TypeVar("KeyEntry")
 

@@ -53,4 +53,4 @@ class AllowedEffects:
         """Accepted, without effect."""
 
 
-control_flow_allowed_effects = AllowedEffects()
+control_flow_allowed_effects: AllowedEffects = AllowedEffects()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from types import FunctionType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pullback._core import tree, tree_paths
 from pullback._core.errors import described
@@ -88,19 +88,33 @@ def _for_users(fun: F) -> F:
     return cast(F, own)
 
 
-tree_flatten = _for_users(tree.tree_flatten)
-tree_leaves = _for_users(tree.tree_leaves)
-tree_structure = _for_users(tree.tree_structure)
-all_leaves = _for_users(tree.all_leaves)
-tree_map = _for_users(tree_paths.tree_map)
-tree_reduce = _for_users(tree_paths.tree_reduce)
-tree_reduce_associative = _for_users(tree_paths.tree_reduce_associative)
-tree_all = _for_users(tree_paths.tree_all)
-_for_users(tree_paths.broadcast_prefix)  # what tree_broadcast calls
-tree_broadcast = _for_users(tree_paths.tree_broadcast)
-tree_flatten_with_path = _for_users(tree_paths.tree_flatten_with_path)
-tree_leaves_with_path = _for_users(tree_paths.tree_leaves_with_path)
-tree_map_with_path = _for_users(tree_paths.tree_map_with_path)
+if TYPE_CHECKING:
+    from pullback._core.tree import all_leaves as all_leaves
+    from pullback._core.tree import tree_flatten as tree_flatten
+    from pullback._core.tree import tree_leaves as tree_leaves
+    from pullback._core.tree import tree_structure as tree_structure
+    from pullback._core.tree_paths import tree_all as tree_all
+    from pullback._core.tree_paths import tree_broadcast as tree_broadcast
+    from pullback._core.tree_paths import tree_flatten_with_path as tree_flatten_with_path
+    from pullback._core.tree_paths import tree_leaves_with_path as tree_leaves_with_path
+    from pullback._core.tree_paths import tree_map as tree_map
+    from pullback._core.tree_paths import tree_map_with_path as tree_map_with_path
+    from pullback._core.tree_paths import tree_reduce as tree_reduce
+    from pullback._core.tree_paths import tree_reduce_associative as tree_reduce_associative
+else:
+    tree_flatten = _for_users(tree.tree_flatten)
+    tree_leaves = _for_users(tree.tree_leaves)
+    tree_structure = _for_users(tree.tree_structure)
+    all_leaves = _for_users(tree.all_leaves)
+    tree_map = _for_users(tree_paths.tree_map)
+    tree_reduce = _for_users(tree_paths.tree_reduce)
+    tree_reduce_associative = _for_users(tree_paths.tree_reduce_associative)
+    tree_all = _for_users(tree_paths.tree_all)
+    _for_users(tree_paths.broadcast_prefix)  # what tree_broadcast calls
+    tree_broadcast = _for_users(tree_paths.tree_broadcast)
+    tree_flatten_with_path = _for_users(tree_paths.tree_flatten_with_path)
+    tree_leaves_with_path = _for_users(tree_paths.tree_leaves_with_path)
+    tree_map_with_path = _for_users(tree_paths.tree_map_with_path)
 
 
 def is_tree_node(typ: type) -> bool:

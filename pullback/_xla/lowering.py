@@ -124,7 +124,7 @@ class Module:
         self.lowered: dict[int, tuple[str, Jaxpr]] = {}
         # the Python functions it calls, and whether a call has side effects, so that calls must keep their order
         self.callbacks: list[Callable[..., Any]] = []
-        self.ordered = False
+        self.ordered: bool = False
         # functions that the compiler calls with the shardings that it chose
         self.inspectors: list[Callable[..., Any]] = []
         # the identities of jaxprs that are functions of their own in the compiled program
@@ -133,7 +133,7 @@ class Module:
         self.spread: Spread | None = None
         # the `shard_map` that is being emitted, and the number of operations that exchange data
         self.manual: Manual | None = None
-        self.channels = 0
+        self.channels: int = 0
         # the names of the part of the program that is being emitted
         self.scopes: tuple[str, ...] = ()
 

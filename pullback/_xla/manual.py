@@ -23,9 +23,9 @@ class Manual:
     """
 
     def __init__(self, mesh: Mesh, names: Sequence[Any], positions: Sequence[int], outer: Manual | None = None):
-        self.mesh = mesh
+        self.mesh: Mesh = mesh
         self.names: tuple[Any, ...] = tuple(names) if outer is None else (*outer.names, *names)
-        self._ids = np.array(positions).reshape(mesh.axis_sizes)
+        self._ids: np.ndarray = np.array(positions).reshape(mesh.axis_sizes)
         self.sums: dict[str, tuple[str, Any, tuple[Any, ...]]] = {}
 
     def size(self, name: AnyValue) -> int:

@@ -30,10 +30,10 @@ class Spread:
         ins: Sequence[Sharding | None],
         outs: Sequence[Sharding | None],
     ):
-        self.devices = devices
-        self.mesh = mesh
-        self.ins = tuple(ins)
-        self.outs = tuple(outs)
+        self.devices: tuple[Any, ...] = devices
+        self.mesh: Mesh | None = mesh
+        self.ins: tuple[Sharding | None, ...] = tuple(ins)
+        self.outs: tuple[Sharding | None, ...] = tuple(outs)
         self._meshes: dict[str, str] = {}
         # what messages call the program
         self.name = ""

@@ -59,9 +59,9 @@ class OptimizerState:
     __slots__ = ("packed_state", "tree_def", "subtree_defs")
 
     def __init__(self, packed_state: Any, tree_def: Any, subtree_defs: Any):
-        self.packed_state = packed_state
-        self.tree_def = tree_def
-        self.subtree_defs = subtree_defs
+        self.packed_state: Any = packed_state
+        self.tree_def: Any = tree_def
+        self.subtree_defs: Any = subtree_defs
 
 
 register_pytree_node(

@@ -231,9 +231,9 @@ def _pool(name: str, what: str, example: str, reducer: Callable, start: float, a
     return pooling
 
 
-MaxPool = _pool("MaxPool", "The largest value", "[[[3.0], [5.0]]]", lax.max, -math.inf, False)
-SumPool = _pool("SumPool", "The sum", "[[[4.0], [8.0]]]", lax.add, 0.0, False)
-AvgPool = _pool("AvgPool", "The mean", "[[[2.0], [4.0]]]", lax.add, 0.0, True)
+MaxPool: Callable[..., Layer] = _pool("MaxPool", "The largest value", "[[[3.0], [5.0]]]", lax.max, -math.inf, False)
+SumPool: Callable[..., Layer] = _pool("SumPool", "The sum", "[[[4.0], [8.0]]]", lax.add, 0.0, False)
+AvgPool: Callable[..., Layer] = _pool("AvgPool", "The mean", "[[[2.0], [4.0]]]", lax.add, 0.0, True)
 
 
 def FanOut(num: int) -> Layer:

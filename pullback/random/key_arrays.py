@@ -234,7 +234,7 @@ class KeyAval(ExtendedType):
     def __init__(self, shape: tuple[int, ...], dtype: KeyType):
         self.shape: tuple[int, ...] = shape
         self.dtype: KeyType = dtype
-        self.words = ShapedArray((*shape, dtype.generator.words), np.uint32)
+        self.words: ShapedArray = ShapedArray((*shape, dtype.generator.words), np.uint32)
 
     def of_words(self, words: AnyValue) -> PRNGKeyArray:
         """The keys with these words, known or traced."""

@@ -11,7 +11,7 @@ from pullback._core.lazy import attributes as _attributes
 __all__ = ["is_persistent_cache_enabled", "reset_cache", "set_cache_dir"]
 
 
-def set_cache_dir(path: str | os.PathLike) -> None:
+def set_cache_dir(path: str | os.PathLike[str]) -> None:
     """Keep compiled programs in a folder: the option `compilation_cache_dir`. Raises nothing.
 
     >>> import tempfile

@@ -55,7 +55,7 @@ class JAXSparse:
     True
     """
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: None = None  # type: ignore[assignment]
     __array_ufunc__ = None  # NumPy's operators leave the operation to ours
     __array_priority__ = 100
 

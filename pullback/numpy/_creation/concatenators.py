@@ -76,5 +76,5 @@ class _Concatenator:
 r_: _Concatenator = _Concatenator("r_", 0, 1, -1)
 c_: _Concatenator = _Concatenator("c_", -1, 2, 0)
 # they return the indices that they are given, and hold no arrays
-s_ = np.s_
-index_exp = np.index_exp
+s_: Any = np.s_
+index_exp: Any = np.index_exp

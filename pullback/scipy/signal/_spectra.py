@@ -201,7 +201,7 @@ def _spectra(
 def stft(
     x: ArrayLike,
     fs: ArrayLike = 1.0,
-    window: str | tuple | ArrayLike = "hann",
+    window: str | tuple[Any, ...] | ArrayLike = "hann",
     nperseg: int = 256,
     noverlap: int | None = None,
     nfft: int | None = None,
@@ -266,7 +266,7 @@ def csd(
     x: ArrayLike,
     y: ArrayLike | None,
     fs: ArrayLike = 1.0,
-    window: str | tuple | ArrayLike = "hann",
+    window: str | tuple[Any, ...] | ArrayLike = "hann",
     nperseg: int | None = None,
     noverlap: int | None = None,
     nfft: int | None = None,
@@ -306,7 +306,7 @@ def csd(
 def welch(
     x: ArrayLike,
     fs: ArrayLike = 1.0,
-    window: str | tuple | ArrayLike = "hann",
+    window: str | tuple[Any, ...] | ArrayLike = "hann",
     nperseg: int | None = None,
     noverlap: int | None = None,
     nfft: int | None = None,
@@ -336,7 +336,7 @@ def welch(
 def istft(
     Zxx: ArrayLike,
     fs: ArrayLike = 1.0,
-    window: str | tuple | ArrayLike = "hann",
+    window: str | tuple[Any, ...] | ArrayLike = "hann",
     nperseg: int | None = None,
     noverlap: int | None = None,
     nfft: int | None = None,
