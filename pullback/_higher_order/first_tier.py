@@ -72,10 +72,10 @@ class Interpreted:
 
     def __init__(self, jaxpr: Jaxpr, donated: frozenset[int], job: Job, owned: int, report: Compilation | None):
         blas.share_processors()
-        self.jaxpr = jaxpr
-        self.out_avals = tuple(jaxpr.out_avals)
-        self.donated = tuple(sorted(donated))
-        self.may_fail = bool(gathered(jaxpr, "calls to the host", _calls_to_host))
+        self.jaxpr: Jaxpr = jaxpr
+        self.out_avals: tuple[ShapedArray, ...] = tuple(jaxpr.out_avals)
+        self.donated: tuple[int, ...] = tuple(sorted(donated))
+        self.may_fail: bool = bool(gathered(jaxpr, "calls to the host", _calls_to_host))
         self._job = job
         self._owned = len(types_of_parts(self.out_avals[len(self.out_avals) - owned :]))
         self._report = report

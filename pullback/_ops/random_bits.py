@@ -32,7 +32,7 @@ _MASK = 0xFFFFFFFF
 
 # --- threefry2x32: the cipher, elementwise ---
 
-threefry2x32_p = Primitive("threefry2x32", multiple_results=True)
+threefry2x32_p: Primitive = Primitive("threefry2x32", multiple_results=True)
 
 
 def threefry2x32(key_high: ArrayLike, key_low: ArrayLike, count_high: ArrayLike, count_low: ArrayLike) -> list[Array]:

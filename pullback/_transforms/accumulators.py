@@ -105,7 +105,7 @@ class ValAccum(GradAccum):
     def __init__(self, aval: ShapedArray, val: AnyValue = None, where: str | Callable[[], str] = ""):
         super().__init__(aval, where)
         self.val = None if type(val) is Zero else val
-        self.owned = False
+        self.owned: bool = False
 
     def add(self, ct: Any) -> None:
         """Add a cotangent without checks."""

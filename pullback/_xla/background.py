@@ -27,10 +27,10 @@ class Job:
     __slots__ = ("what", "result", "error", "lost", "_function", "_head_start", "_options", "_hurried", "_ended")
 
     def __init__(self, what: str, function: Callable[[], Any], head_start: float = 0.0):
-        self.what = what
+        self.what: str = what
         self.result: Any = None
         self.error: BaseException | None = None
-        self.lost = False
+        self.lost: bool = False
         self._function: Callable[[], Any] | None = function
         self._head_start = head_start
         self._options = dict(config.__dict__)

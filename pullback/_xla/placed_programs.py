@@ -75,7 +75,7 @@ class PlacedProgram:
         self.checked: bool = False
         self.alone: bool = len(spread.devices) > 1 and engine.client().platform == "cpu"
         make = engine.xla_client()._xla.array_result_handler
-        self.handlers = []
+        self.handlers: list[Any] = []
         for aval, out in zip(self.out_avals, self.outs, strict=True):
             inside, at = engine.carrier(aval), placement.label(out, aval.ndim)
             try:

@@ -20,7 +20,7 @@ def watched(monkeypatch, threads=4):
     now, seen = [threads], []
     library._get = lambda: now[0]
     library._set = lambda n: (now.__setitem__(0, n), seen.append(n))
-    monkeypatch.setattr(blas, "_both_at_work", True)
+    monkeypatch.setattr(blas, "_shared", True)
     for module in (blas, pb._ops.matrices, pb._ops.cholesky):
         for name in ("numpy_blas", "scipy_blas"):
             if hasattr(module, name):
@@ -69,7 +69,7 @@ def test_small_and_large_ones_are_left_alone(run, monkeypatch):
 
 def test_products_keep_their_threads_where_numpy_is_alone(monkeypatch):
     _, seen = watched(monkeypatch)
-    monkeypatch.setattr(blas, "_both_at_work", False)
+    monkeypatch.setattr(blas, "_shared", False)
     pnp.ones((70, 70)) @ pnp.ones((70, 70))
     assert seen == []
 

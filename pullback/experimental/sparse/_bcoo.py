@@ -52,6 +52,7 @@ class BCOO(JAXSparse):
     """
 
     indices: Any
+    data: Any
     indices_sorted: bool
     unique_indices: bool
 

@@ -40,6 +40,7 @@ class BCSR(JAXSparse):
 
     indices: Any
     indptr: Any
+    data: Any
     indices_sorted: bool
     unique_indices: bool
 

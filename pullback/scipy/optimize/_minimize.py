@@ -58,7 +58,7 @@ _OPTIONS = {
 def minimize(
     fun: Callable,
     x0: ArrayLike,
-    args: tuple = (),
+    args: tuple[Any, ...] = (),
     *,
     method: str,
     tol: float | None = None,
