@@ -18,6 +18,7 @@ from pullback._core.hitypes import all_parts, all_values, types_of_parts
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr, gathered
 from pullback._core.primitive import Primitive
 from pullback._core.trace import call_with
+from pullback._core.types import ShapedArray
 from pullback._higher_order.call import jit_p
 from pullback._higher_order.control.eager_budget import cost
 from pullback._higher_order.host.callback import HostFunction
