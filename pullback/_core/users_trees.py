@@ -64,6 +64,13 @@ def _flatten(x: PyTree, is_leaf: tree.IsLeaf = None) -> tuple[list[Any], tree.Py
 def _flatten_with_path(x: PyTree, is_leaf: Callable[[Any, Any], bool] | None) -> tuple[list[Any], tree.PyTreeDef]:
     if is_leaf is not None and not callable(is_leaf):
         return tree.registry.flatten_with_path(x, is_leaf)
+    if is_leaf is None:
+        # a tree that contains itself is refused here: jaxlib loses count of the recursion if a predicate meets its
+        # limit, so that every later call of this process would be refused
+        before = _last_flattened[0]
+        tree.registry.flatten(x)
+        if _last_flattened[0] is before:
+            return tree.registry.flatten_with_path(x, None)
     return tree.registry.flatten_with_path(
         x, lambda path, x: _is_extended(x) or (is_leaf is not None and is_leaf(path, x))
     )
