@@ -11,7 +11,7 @@ import pytest
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback import random, tree
+from pullback import random, tree, tree_util
 
 KEYS, THEIRS = random.split(random.key(0), 6), jax.random.split(jax.random.key(0), 6)
 
