@@ -64,8 +64,8 @@ class RefUse(NamedTuple):
 
     def contents(self, leaves: Sequence[Any]) -> list[Any]:
         """What the references outside hold now, and the arguments, of references what they hold."""
-        now = [read_cell(cell) for cell in self.outer]
-        return now + [of_leaf(x)[...] if i in self.arguments else x for i, x in enumerate(leaves)]
+        now = [read_cell(resolved(cell), kept=False) for cell in self.outer]
+        return now + [_held(x) if i in self.arguments else x for i, x in enumerate(leaves)]
 
     def check(self, leaves: Sequence[Any]) -> None:
         """Refuse a call to which a reference is passed twice, or that closes over it too."""
@@ -125,6 +125,11 @@ class RefUse(NamedTuple):
                 of_leaf(leaves[where])[...] = content
             else:
                 write_cell(leaves[where].cell, content, alone=True)
+
+
+def _held(ref: Ref) -> Any:
+    """What a reference holds, which nobody keeps: it may still be donated."""
+    return of_leaf(ref)[...] if ref.path else read_cell(resolved(ref.cell), kept=False)
 
 
 def _content(cell: Cell, donated: bool, may_fail: bool) -> Any:
