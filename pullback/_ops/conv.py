@@ -67,21 +67,6 @@ def conv_general_dilated(
     >>> lax.conv_general_dilated(pnp.ones((1, 3, 8, 8)), pnp.ones((4, 3, 3, 3)), (2, 2), "SAME").shape
     (1, 4, 4, 4)
     """
-    if out_sharding is not None:
-        result = conv_general_dilated(
-            lhs,
-            rhs,
-            window_strides,
-            padding,
-            lhs_dilation,
-            rhs_dilation,
-            dimension_numbers,
-            feature_group_count,
-            batch_group_count,
-            precision,
-            preferred_element_type,
-        )
-        return laid_out("conv_general_dilated", result, out_sharding)
     lhs, rhs = operands("conv_general_dilated", lhs, rhs)
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     strides, pads, lhs_dilation, rhs_dilation = window_parameters(
@@ -94,7 +79,7 @@ def conv_general_dilated(
         lhs_dilation,
         rhs_dilation,
     )
-    return conv_general_dilated_p.bind(
+    result = conv_general_dilated_p.bind(
         lhs,
         rhs,
         window_strides=strides,
@@ -109,6 +94,7 @@ def conv_general_dilated(
         if preferred_element_type is None
         else dtypes.requested_dtype(preferred_element_type),
     )
+    return laid_out("conv_general_dilated", result, out_sharding)
 
 
 def window_parameters(
