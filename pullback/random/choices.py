@@ -11,16 +11,16 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
-from pullback._core.typing import Axis, ShapeLike
+from pullback._core.typing import Axis, Placement, ShapeLike
 from pullback._ops.cumulative import cumsum
 from pullback._ops.elementwise import log
 from pullback._ops.shape import convert_element_type, expand_dims, move_axis, reshape, shape_of, transpose
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import searchsorted, sort_key_val, top_k
 from pullback.random.continuous import standard_gumbel
 from pullback.random.generators import random_bits
 from pullback.random.keys import KeyLike, words_of
-from pullback.random.placing import Placement, placed
 from pullback.random.samplers import number, randint, split_words, unit_uniform
 
 __all__ = ["categorical", "choice", "permutation"]
@@ -80,11 +80,11 @@ def permutation(
     x = number("permutation", "x", x)
     if not x.ndim:
         n = _count("permutation", "x", x)
-        return placed(_shuffled(words, pnp.arange(n), _axis("permutation", axis, 1)), out_sharding)
+        return laid_out("permutation", _shuffled(words, pnp.arange(n), _axis("permutation", axis, 1)), out_sharding)
     axis = _axis("permutation", axis, x.ndim)
     if independent or x.ndim == 1:
-        return placed(_shuffled(words, x, axis), out_sharding)
-    return placed(pnp.take(x, _shuffled(words, pnp.arange(x.shape[axis]), 0), axis), out_sharding)
+        return laid_out("permutation", _shuffled(words, x, axis), out_sharding)
+    return laid_out("permutation", pnp.take(x, _shuffled(words, pnp.arange(x.shape[axis]), 0), axis), out_sharding)
 
 
 # --- choice ---
@@ -204,11 +204,15 @@ def categorical(
     if replace:
         drawn = (*front, *back[:axis], n, *back[axis:])
         noise = standard_gumbel("categorical", words, drawn, logits.dtype, mode)
-        return placed(pnp.argmax(noise + expand_dims(logits, range(len(front))), axis=axis + len(front)), out_sharding)
+        return laid_out(
+            "categorical",
+            pnp.argmax(noise + expand_dims(logits, range(len(front))), axis=axis + len(front)),
+            out_sharding,
+        )
     draws = math.prod(front)
     if draws > n:
         raise ValueError(f"categorical: cannot draw {draws} of {n} categories without replacement")
     scores = logits + standard_gumbel("categorical", words, logits.shape, logits.dtype, mode)
     positions = top_k(move_axis(scores, axis, logits.ndim - 1), draws)[1]
     last = positions.ndim - 1
-    return placed(reshape(transpose(positions, (last, *range(last))), (*front, *batch)), out_sharding)
+    return laid_out("categorical", reshape(transpose(positions, (last, *range(last))), (*front, *batch)), out_sharding)

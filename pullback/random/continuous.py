@@ -12,16 +12,16 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.errors import boundary
-from pullback._core.typing import DTypeLike, ShapeLike
+from pullback._core.typing import DTypeLike, Placement, ShapeLike
 from pullback._ops.compare import lt, select
 from pullback._ops.elementwise import exp, log, log1p, neg, pow, sqrt
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import broadcast_to, shape_of
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.trig import abs as absolute
 from pullback._ops.trig import sign, tan
 from pullback.numpy._indexing.indexing import iterate
 from pullback.random.keys import KeyLike, words_of
-from pullback.random.placing import Placement, placed
 from pullback.random.samplers import (
     float_dtype,
     normal_samples,
@@ -82,8 +82,10 @@ def exponential(
     Array(1., dtype=float32)
     """
     words = words_of("exponential", key)
-    return placed(
-        standard_exponential(words, shape_of("exponential", shape), float_dtype("exponential", dtype)), out_sharding
+    return laid_out(
+        "exponential",
+        standard_exponential(words, shape_of("exponential", shape), float_dtype("exponential", dtype)),
+        out_sharding,
     )
 
 
@@ -123,8 +125,10 @@ def gumbel(
     Array(0.6, dtype=float32)
     """
     words = words_of("gumbel", key)
-    return placed(
-        standard_gumbel("gumbel", words, shape_of("gumbel", shape), float_dtype("gumbel", dtype), mode), out_sharding
+    return laid_out(
+        "gumbel",
+        standard_gumbel("gumbel", words, shape_of("gumbel", shape), float_dtype("gumbel", dtype), mode),
+        out_sharding,
     )
 
 
@@ -148,7 +152,7 @@ def laplace(
     words = words_of("laplace", key)
     dtype = float_dtype("laplace", dtype)
     u = _above(words, shape_of("laplace", shape), -1.0 + float(dtypes.finfo(dtype).epsneg), dtype)
-    return placed(sign(u) * log1p(neg(absolute(u))), out_sharding)
+    return laid_out("laplace", sign(u) * log1p(neg(absolute(u))), out_sharding)
 
 
 @boundary
@@ -171,7 +175,7 @@ def logistic(
     words = words_of("logistic", key)
     dtype = float_dtype("logistic", dtype)
     u = _above(words, shape_of("logistic", shape), dtypes.finfo(dtype).tiny, dtype)
-    return placed(log(u) - log1p(neg(u)), out_sharding)
+    return laid_out("logistic", log(u) - log1p(neg(u)), out_sharding)
 
 
 @boundary
@@ -194,7 +198,7 @@ def cauchy(
     words = words_of("cauchy", key)
     dtype = float_dtype("cauchy", dtype)
     u = _above(words, shape_of("cauchy", shape), dtypes.finfo(dtype).eps, dtype)
-    return placed(tan(np.pi * (u - 0.5)), out_sharding)
+    return laid_out("cauchy", tan(np.pi * (u - 0.5)), out_sharding)
 
 
 def standard_maxwell(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -221,7 +225,9 @@ def maxwell(
     Array(1.6, dtype=float32)
     """
     words = words_of("maxwell", key)
-    return placed(standard_maxwell(words, shape_of("maxwell", shape), float_dtype("maxwell", dtype)), out_sharding)
+    return laid_out(
+        "maxwell", standard_maxwell(words, shape_of("maxwell", shape), float_dtype("maxwell", dtype)), out_sharding
+    )
 
 
 # --- with parameters, by which the results are differentiable ---
@@ -275,7 +281,8 @@ def lognormal(
     """
     dtype = dtypes.requested_dtype(dtype, float)
     sigma = parameter("lognormal", "sigma", sigma, dtype)
-    return placed(
+    return laid_out(
+        "lognormal",
         exp(normal_samples("lognormal", key, sample_shape("lognormal", shape, sigma=sigma), dtype) * sigma),
         out_sharding,
     )
@@ -307,7 +314,9 @@ def pareto(
     words = words_of("pareto", key)
     dtype = float_dtype("pareto", dtype)
     b = parameter("pareto", "b", b, dtype)
-    return placed(exp(standard_exponential(words, sample_shape("pareto", shape, b=b), dtype) / b), out_sharding)
+    return laid_out(
+        "pareto", exp(standard_exponential(words, sample_shape("pareto", shape, b=b), dtype) / b), out_sharding
+    )
 
 
 @boundary
@@ -336,8 +345,10 @@ def rayleigh(
     words = words_of("rayleigh", key)
     dtype = float_dtype("rayleigh", dtype)
     scale = parameter("rayleigh", "scale", scale, dtype)
-    return placed(
-        scale * sqrt(log(unit_uniform(words, sample_shape("rayleigh", shape, scale=scale), dtype)) * -2), out_sharding
+    return laid_out(
+        "rayleigh",
+        scale * sqrt(log(unit_uniform(words, sample_shape("rayleigh", shape, scale=scale), dtype)) * -2),
+        out_sharding,
     )
 
 
@@ -406,7 +417,7 @@ def triangular(
     u = unit_uniform(words, shape, dtype)
     rising = left + sqrt(u * (right - left) * (mode - left))
     falling = right - sqrt((1 - u) * (right - left) * (right - mode))
-    return placed(select(lt(u, (mode - left) / (right - left)), rising, falling), out_sharding)
+    return laid_out("triangular", select(lt(u, (mode - left) / (right - left)), rising, falling), out_sharding)
 
 
 @boundary
@@ -442,4 +453,4 @@ def wald(
     choice = unit_uniform(for_choice, shape, dtype)
     squared = mean * mean
     x = mean + squared * y / 2 - mean / 2 * sqrt(4 * mean * y + squared * (y * y))
-    return placed(select(choice <= mean / (mean + x), x, squared / x), out_sharding)
+    return laid_out("wald", select(choice <= mean / (mean + x), x, squared / x), out_sharding)

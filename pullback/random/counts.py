@@ -10,7 +10,7 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.errors import boundary
-from pullback._core.typing import DTypeLike, ShapeLike
+from pullback._core.typing import DTypeLike, Placement, ShapeLike
 from pullback._higher_order.control.loops import scan
 from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops.compare import select
@@ -20,11 +20,11 @@ from pullback._ops.gamma import lgamma
 from pullback._ops.reduce import reduce_or
 from pullback._ops.rounding import ceil, floor
 from pullback._ops.shape import broadcast_to, convert_element_type, full, move_axis, shape_of
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.special import clamp
 from pullback._ops.trig import abs as absolute
 from pullback.random.generators import split_keys
 from pullback.random.keys import KeyLike, words_of
-from pullback.random.placing import Placement, placed
 from pullback.random.samplers import (
     float_dtype,
     integer_dtype,
@@ -80,7 +80,7 @@ def geometric(
     p = _probability("geometric", p)
     u = unit_uniform(words, sample_shape("geometric", shape, p=p), p.dtype)
     u = select(u == 0, full(u.shape, 1, u.dtype), u)
-    return placed(convert_element_type(floor(log(u) / log1p(-p)) + 1, dtype), out_sharding)
+    return laid_out("geometric", convert_element_type(floor(log(u) / log1p(-p)) + 1, dtype), out_sharding)
 
 
 # --- poisson ---
@@ -162,7 +162,7 @@ def poisson(
     small = (lam != lam) | (lam < 10)
     few = _poisson_by_products(words, select(small, lam, full(shape, 0, lam.dtype)), dtype)
     many = _poisson_by_rejection(words, select(small, full(shape, 1e5, lam.dtype), lam), dtype)
-    return placed(select(lam == 0, full(shape, 0, dtype), select(small, few, many)), out_sharding)
+    return laid_out("poisson", select(lam == 0, full(shape, 0, dtype), select(small, few, many)), out_sharding)
 
 
 # --- binomial ---

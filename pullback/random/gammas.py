@@ -12,18 +12,18 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
-from pullback._core.typing import DTypeLike, ShapeLike
+from pullback._core.typing import DTypeLike, Placement, ShapeLike
 from pullback._ops.elementwise import exp, pow, sqrt
 from pullback._ops.elementwise import max as maximum
 from pullback._ops.identity import stop_gradient
 from pullback._ops.reduce import reduce_max
 from pullback._ops.shape import broadcast_to, shape_of
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.trig import abs as absolute
 from pullback.random.continuous import standard_exponential
 from pullback.random.gamma_sampler import random_gamma
 from pullback.random.generators import split_keys
 from pullback.random.keys import KeyLike, words_of
-from pullback.random.placing import Placement, placed
 from pullback.random.samplers import (
     float_dtype,
     parameter,
@@ -67,7 +67,7 @@ def gamma(
     """
     words = words_of("gamma", key)
     a = parameter("gamma", "a", a, float_dtype("gamma", dtype))
-    return placed(_samples(words, a, sample_shape("gamma", shape, a=a), log_space=False), out_sharding)
+    return laid_out("gamma", _samples(words, a, sample_shape("gamma", shape, a=a), log_space=False), out_sharding)
 
 
 @boundary
@@ -96,7 +96,7 @@ def loggamma(
     """
     words = words_of("loggamma", key)
     a = parameter("loggamma", "a", a, float_dtype("loggamma", dtype))
-    return placed(_samples(words, a, sample_shape("loggamma", shape, a=a), log_space=True), out_sharding)
+    return laid_out("loggamma", _samples(words, a, sample_shape("loggamma", shape, a=a), log_space=True), out_sharding)
 
 
 @boundary
@@ -130,7 +130,7 @@ def beta(
     x, y = (_samples(w, p, shape, log_space=True) for w, p in zip(split_words(words), (a, b), strict=True))
     largest = maximum(x, y)
     x, y = exp(x - largest), exp(y - largest)
-    return placed(x / (x + y), out_sharding)
+    return laid_out("beta", x / (x + y), out_sharding)
 
 
 @boundary
@@ -165,9 +165,9 @@ def dirichlet(
     full = sample_shape("dirichlet", (*lead, alpha.shape[-1]), alpha=alpha)
     x = _samples(words, alpha, full, log_space=True)
     if not x.size:
-        return placed(x, out_sharding)
+        return laid_out("dirichlet", x, out_sharding)
     x = exp(x - stop_gradient(pnp.expand_dims(reduce_max(x, (x.ndim - 1,)), -1)))
-    return placed(x / pnp.sum(x, axis=-1, keepdims=True), out_sharding)
+    return laid_out("dirichlet", x / pnp.sum(x, axis=-1, keepdims=True), out_sharding)
 
 
 def _chisquare(words: Array, df: Array, shape: tuple[int, ...]) -> Array:
@@ -199,7 +199,7 @@ def chisquare(
     """
     words = words_of("chisquare", key)
     df = parameter("chisquare", "df", df, float_dtype("chisquare", dtype))
-    return placed(_chisquare(words, df, sample_shape("chisquare", shape, df=df)), out_sharding)
+    return laid_out("chisquare", _chisquare(words, df, sample_shape("chisquare", shape, df=df)), out_sharding)
 
 
 @boundary
@@ -231,7 +231,8 @@ def t(
     shape = sample_shape("t", shape, df=df)
     for_normal, for_gamma = split_words(words)
     half = df / 2
-    return placed(
+    return laid_out(
+        "t",
         standard_normal(for_normal, shape, dtype) * sqrt(half / _samples(for_gamma, half, shape, log_space=False)),
         out_sharding,
     )
@@ -266,7 +267,9 @@ def f(
     dfnum, dfden = parameter("f", "dfnum", dfnum, dtype), parameter("f", "dfden", dfden, dtype)
     shape = sample_shape("f", shape, dfnum=dfnum, dfden=dfden)
     below, above = split_words(words)
-    return placed((_chisquare(above, dfnum, shape) / dfnum) / (_chisquare(below, dfden, shape) / dfden), out_sharding)
+    return laid_out(
+        "f", (_chisquare(above, dfnum, shape) / dfnum) / (_chisquare(below, dfden, shape) / dfden), out_sharding
+    )
 
 
 def _generalized_normal(name: str, words: Array, p: ArrayLike, shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -303,8 +306,10 @@ def generalized_normal(
     """
     words = words_of("generalized_normal", key)
     dtype = float_dtype("generalized_normal", dtype)
-    return placed(
-        _generalized_normal("generalized_normal", words, p, shape_of("generalized_normal", shape), dtype), out_sharding
+    return laid_out(
+        "generalized_normal",
+        _generalized_normal("generalized_normal", words, p, shape_of("generalized_normal", shape), dtype),
+        out_sharding,
     )
 
 
@@ -341,4 +346,4 @@ def ball(
     x = _generalized_normal("ball", for_direction, p, (*shape, *shape_of("ball", (d,))), dtype)
     power = parameter("ball", "p", p, dtype)
     total = pnp.sum(pow(absolute(x), power), axis=-1) + standard_exponential(for_radius, shape, dtype)
-    return placed(x / pnp.expand_dims(pow(total, 1 / power), -1), out_sharding)
+    return laid_out("ball", x / pnp.expand_dims(pow(total, 1 / power), -1), out_sharding)

@@ -17,7 +17,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, is_array_like, lift
 from pullback._core.config import config
 from pullback._core.errors import boundary, described
-from pullback._core.typing import DTypeLike, ShapeLike
+from pullback._core.typing import DTypeLike, Placement, ShapeLike
 from pullback._higher_order.control.cond import cond
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.compare import bitwise_and, gt, le, lt, or_p, select, shift_right_logical_p
@@ -27,6 +27,7 @@ from pullback._ops.elementwise import min as minimum
 from pullback._ops.families import broadcast_shapes, scalar_like
 from pullback._ops.identity import stop_gradient
 from pullback._ops.shape import broadcast_to, convert_element_type, shape_of
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.special import erf, erf_inv, nextafter
 from pullback._ops.trig import complex as make_complex
 from pullback._xla.evaluate import eagerly
@@ -34,7 +35,6 @@ from pullback.numpy._indexing.indexing import iterate
 from pullback.random.generators import random_bits, split_keys
 from pullback.random.keys import KeyLike, PRNGKeyArray, words_of
 from pullback.random.normal_tail import far_out, tail_normal
-from pullback.random.placing import Placement, placed
 
 __all__ = ["bernoulli", "bits", "normal", "rademacher", "randint", "truncated_normal", "uniform"]
 
@@ -130,7 +130,7 @@ def bits(
     dtype = dtypes.requested_dtype(dtype, np.uint64)
     if dtype.kind != "u":
         raise ValueError(f"bits: dtype must be an unsigned integer dtype, got {dtype.name}")
-    return placed(random_bits(words, dtype.itemsize * 8, shape_of("bits", shape)), out_sharding)
+    return laid_out("bits", random_bits(words, dtype.itemsize * 8, shape_of("bits", shape)), out_sharding)
 
 
 # --- uniform ---
@@ -193,10 +193,12 @@ def uniform(
     words = words_of("uniform", key)
     dtype = float_dtype("uniform", dtype)
     if type(minval) in (int, float) and type(maxval) in (int, float) and minval == 0 and maxval == 1:
-        return placed(unit_uniform(words, shape_of("uniform", shape), dtype), out_sharding)
+        return laid_out("uniform", unit_uniform(words, shape_of("uniform", shape), dtype), out_sharding)
     low, high = parameter("uniform", "minval", minval, dtype), parameter("uniform", "maxval", maxval, dtype)
-    return placed(
-        uniform_between(words, sample_shape("uniform", shape, minval=low, maxval=high), low, high), out_sharding
+    return laid_out(
+        "uniform",
+        uniform_between(words, sample_shape("uniform", shape, minval=low, maxval=high), low, high),
+        out_sharding,
     )
 
 
@@ -290,7 +292,9 @@ def randint(
         low, span, multiplier = known(lambda low, high: _sampled_range(low, high, dtype), low, high)
     first, second = (random_bits(w, low.dtype.itemsize * 8, shape) for w in split_words(words))
     offset = rem(add(mul(rem(first, span), multiplier), rem(second, span)), span)
-    return placed(convert_element_type(add(low, convert_element_type(offset, low.dtype)), dtype), out_sharding)
+    return laid_out(
+        "randint", convert_element_type(add(low, convert_element_type(offset, low.dtype)), dtype), out_sharding
+    )
 
 
 # --- normal ---
@@ -328,7 +332,7 @@ def normal(
     >>> random.normal(random.key(0), (3,)).round(3)
     Array([ 1.623,  2.025, -0.434], dtype=float32)
     """
-    return placed(normal_samples("normal", key, shape_of("normal", shape), dtype), out_sharding)
+    return laid_out("normal", normal_samples("normal", key, shape_of("normal", shape), dtype), out_sharding)
 
 
 def normal_samples(function: str, key: KeyLike, shape: tuple[int, ...], dtype: DTypeLike | None) -> Array:
@@ -402,7 +406,7 @@ def truncated_normal(
         known(lambda x, to=to: nextafter(stop_gradient(x), scalar(x, to)), x)
         for x, to in ((low, np.inf), (high, -np.inf))
     )
-    return placed(minimum(maximum(x, inner_low), inner_high), out_sharding)
+    return laid_out("truncated_normal", minimum(maximum(x, inner_low), inner_high), out_sharding)
 
 
 # --- Bernoulli ---
@@ -440,9 +444,11 @@ def bernoulli(
         raise TypeError(f"bernoulli: p must be of a floating-point dtype, got {p.aval.str_short()}. Write 1. for 1.")
     shape = sample_shape("bernoulli", shape, p=p)
     if mode == "low":
-        return placed(lt(unit_uniform(words, shape, p.dtype), p), out_sharding)
+        return laid_out("bernoulli", lt(unit_uniform(words, shape, p.dtype), p), out_sharding)
     coarse, fine = iterate(unit_uniform(words, (2, *shape), p.dtype))
-    return placed(lt(mul(fine, scalar(fine, 2.0 ** -dtypes.finfo(p.dtype).nmant)), sub(p, coarse)), out_sharding)
+    return laid_out(
+        "bernoulli", lt(mul(fine, scalar(fine, 2.0 ** -dtypes.finfo(p.dtype).nmant)), sub(p, coarse)), out_sharding
+    )
 
 
 def sign_samples(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -473,4 +479,4 @@ def rademacher(
     dtype = dtypes.requested_dtype(dtype, int)
     if dtype.kind in "bu":
         raise ValueError(f"rademacher: dtype must be one that holds -1, got {dtype.name}")
-    return placed(sign_samples(words, shape_of("rademacher", shape), dtype), out_sharding)
+    return laid_out("rademacher", sign_samples(words, shape_of("rademacher", shape), dtype), out_sharding)

@@ -10,16 +10,16 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
-from pullback._core.typing import DTypeLike, ShapeLike
+from pullback._core.typing import DTypeLike, Placement, ShapeLike
 from pullback._ops.cholesky import cholesky
 from pullback._ops.eigh import eigh
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.qr import qr
 from pullback._ops.shape import shape_of
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.svd import svd
 from pullback.numpy._elementwise.promotion import integer
 from pullback.random.keys import KeyLike, words_of
-from pullback.random.placing import Placement, placed
 from pullback.random.samplers import float_dtype, normal, parameter, standard_normal
 
 __all__ = ["multivariate_normal", "orthogonal"]
@@ -82,7 +82,7 @@ def multivariate_normal(
             f"shape {mean.shape} and cov of shape {cov.shape}"
         )
     z = standard_normal(words, (*batch, mean.shape[-1]), dtype)
-    return placed((mean + pnp.matvec(_FACTORS[method](cov), z)).astype(dtype), out_sharding)
+    return laid_out("multivariate_normal", (mean + pnp.matvec(_FACTORS[method](cov), z)).astype(dtype), out_sharding)
 
 
 def _by_eigenvectors(cov: Array) -> Array:
@@ -143,4 +143,4 @@ def orthogonal(
     q, r = qr(normal(key, (*shape_of("orthogonal", shape), max(n, m), min(n, m)), dtype), full_matrices=False)
     # a positive diagonal of r makes the factor unique, and uniform
     x = q * pnp.sign(pnp.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
-    return placed(pnp.matrix_transpose(x) if n < m else x, out_sharding)
+    return laid_out("orthogonal", pnp.matrix_transpose(x) if n < m else x, out_sharding)

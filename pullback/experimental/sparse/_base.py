@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -150,6 +150,61 @@ class JAXSparse:
         except (AttributeError, IndexError, TypeError):  # a pytree of something else than arrays
             kind = ", ".join(map(repr, self._bufs))
         return f"{type(self).__name__}({kind})"
+
+
+class BatchedSparse(JAXSparse):
+    """What the formats with batch and dense axes share: the shape of an example, `_tail`, beside that of the batch.
+
+    `_batch` is None where the arrays have the shape of the batch, so that a mapped or reshaped one is right as it is.
+    """
+
+    _names: tuple[str, ...]
+    indices: Any
+    indices_sorted: bool
+    unique_indices: bool
+    _tail: Shape
+    _batch: Shape | None
+
+    @property
+    def _bufs(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self._names)
+
+    @property
+    def n_batch(self) -> int:
+        """The number of batch axes."""
+        raise NotImplementedError
+
+    @property
+    def n_sparse(self) -> int:
+        """The number of sparse axes."""
+        raise NotImplementedError
+
+    @property
+    def n_dense(self) -> int:
+        """The number of dense axes."""
+        return self.data.ndim - 1 - self.n_batch
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the array that is represented."""
+        return (self.indices.shape[: self.n_batch] if self._batch is None else self._batch) + self._tail
+
+    @property
+    def _sparse_shape(self) -> Shape:
+        return self._tail[: self.n_sparse]
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
+        """The arrays, and what is no array."""
+        return self._bufs, (self._tail, self._batch, self.indices_sorted, self.unique_indices)
+
+    @classmethod
+    def tree_unflatten(cls, aux_data: Any, children: Any) -> Self:
+        """What `tree_flatten` took apart, or the same of anything in the place of its arrays."""
+        self = object.__new__(cls)
+        for name, value in zip(cls._names, children, strict=True):
+            setattr(self, name, value)
+        self._tail, self._batch, self.indices_sorted, self.unique_indices = aux_data
+        return self
 
 
 def is_sparse(x: Any) -> bool:

@@ -19,7 +19,7 @@ from pullback._core.errors import ConcretizationTypeError, boundary
 from pullback._core.tree import register_pytree_node_class
 from pullback._core.typing import DTypeLike, Shape
 from pullback.experimental.sparse._base import (
-    JAXSparse,
+    BatchedSparse,
     as_format,
     number_of_entries,
     over_batches,
@@ -30,7 +30,7 @@ from pullback.numpy import asarray, eye, full, moveaxis, nonzero, ones, stack, w
 
 
 @register_pytree_node_class
-class BCOO(JAXSparse):
+class BCOO(BatchedSparse):
     """A sparse array: entries and their indices, in batches.
 
     Args:
@@ -51,10 +51,7 @@ class BCOO(JAXSparse):
     [2. 5.] [2. 0. 8.]
     """
 
-    indices: Any
-    data: Any
-    indices_sorted: bool
-    unique_indices: bool
+    _names = ("data", "indices")
 
     @boundary
     def __init__(
@@ -77,15 +74,6 @@ class BCOO(JAXSparse):
         self._batch = None if fits else shape[:n_batch]
 
     @property
-    def shape(self) -> Shape:
-        """The shape of the array that is represented."""
-        return (self.indices.shape[:-2] if self._batch is None else self._batch) + self._tail
-
-    @property
-    def _bufs(self) -> tuple[Any, ...]:
-        return self.data, self.indices
-
-    @property
     def nse(self) -> int:
         """The number of stored entries, of each matrix of a batch."""
         return self.indices.shape[-2]
@@ -100,15 +88,6 @@ class BCOO(JAXSparse):
         """The number of sparse axes."""
         return self.indices.shape[-1]
 
-    @property
-    def n_dense(self) -> int:
-        """The number of dense axes."""
-        return self.data.ndim - 1 - self.n_batch
-
-    @property
-    def _sparse_shape(self) -> Shape:
-        return self._tail[: self.n_sparse]
-
     def _full(self) -> tuple[Array, Array]:
         """Data and indices with all their batch axes."""
         batch = self.shape[: self.n_batch]
@@ -122,18 +101,6 @@ class BCOO(JAXSparse):
             indices_sorted=self.indices_sorted,
             unique_indices=self.unique_indices,
         )
-
-    def tree_flatten(self) -> tuple[tuple[Any, Any], Any]:
-        """The two arrays, and what is no array."""
-        return (self.data, self.indices), (self._tail, self._batch, self.indices_sorted, self.unique_indices)
-
-    @classmethod
-    def tree_unflatten(cls, aux_data: Any, children: Any) -> BCOO:
-        """A BCOO of what `tree_flatten` gave, or of anything in the place of its arrays."""
-        self = object.__new__(cls)
-        self.data, self.indices = children
-        self._tail, self._batch, self.indices_sorted, self.unique_indices = aux_data
-        return self
 
     @classmethod
     @boundary

@@ -10,8 +10,8 @@ import numpy as np
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.tree import register_pytree_node_class
-from pullback._core.typing import DTypeLike, Shape
-from pullback.experimental.sparse._base import JAXSparse, as_format, over_batches, with_batch
+from pullback._core.typing import DTypeLike
+from pullback.experimental.sparse._base import BatchedSparse, as_format, over_batches, with_batch
 from pullback.experimental.sparse._bcoo import BCOO
 from pullback.experimental.sparse._products import bcoo_dot_general
 from pullback.lax import DotDimensionNumbers
@@ -19,7 +19,7 @@ from pullback.numpy import arange, asarray, searchsorted, stack, zeros
 
 
 @register_pytree_node_class
-class BCSR(JAXSparse):
+class BCSR(BatchedSparse):
     """Matrices in compressed rows, in batches.
 
     Args:
@@ -38,11 +38,8 @@ class BCSR(JAXSparse):
     [2. 5.] 3
     """
 
-    indices: Any
+    _names = ("data", "indices", "indptr")
     indptr: Any
-    data: Any
-    indices_sorted: bool
-    unique_indices: bool
 
     @boundary
     def __init__(
@@ -67,15 +64,6 @@ class BCSR(JAXSparse):
         self._batch = None if parts == {whole[:n]} else whole[:n]
 
     @property
-    def shape(self) -> Shape:
-        """The shape of the array that is represented."""
-        return (self.indices.shape[:-1] if self._batch is None else self._batch) + self._tail
-
-    @property
-    def _bufs(self) -> tuple[Any, ...]:
-        return self.data, self.indices, self.indptr
-
-    @property
     def nse(self) -> int:
         """The number of stored entries, of each matrix of a batch."""
         return self.indices.shape[-1]
@@ -89,27 +77,6 @@ class BCSR(JAXSparse):
     def n_sparse(self) -> int:
         """The number of sparse axes: 2."""
         return 2
-
-    @property
-    def n_dense(self) -> int:
-        """The number of dense axes."""
-        return self.data.ndim - 1 - self.n_batch
-
-    @property
-    def _sparse_shape(self) -> Shape:
-        return self._tail[:2]
-
-    def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
-        """The three arrays, and what is no array."""
-        return self._bufs, (self._tail, self._batch, self.indices_sorted, self.unique_indices)
-
-    @classmethod
-    def tree_unflatten(cls, aux_data: Any, children: Any) -> BCSR:
-        """A BCSR of what `tree_flatten` gave, or of anything in the place of its arrays."""
-        self = object.__new__(cls)
-        self.data, self.indices, self.indptr = children
-        self._tail, self._batch, self.indices_sorted, self.unique_indices = aux_data
-        return self
 
     @classmethod
     @boundary

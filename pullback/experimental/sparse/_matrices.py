@@ -57,6 +57,16 @@ class _Matrix(JAXSparse):
     def _of(cls, mat: BCOO) -> Self:
         raise NotImplementedError
 
+    def _transposed(self) -> Any:
+        raise NotImplementedError
+
+    @boundary
+    def transpose(self, axes: Sequence[int] | None = None) -> Any:
+        """The transpose: a CSC of a CSR, a CSR of a CSC. NotImplementedError for another order of axes."""
+        if axes is not None and tuple(axes) != (1, 0):
+            raise NotImplementedError(f"{type(self).__name__}.transpose: axes must be (1, 0), got {axes}")
+        return self._transposed()
+
     @classmethod
     @boundary
     def fromdense(cls, mat: ArrayLike, *, nse: int | None = None, index_dtype: DTypeLike = np.int32) -> Self:
@@ -127,11 +137,7 @@ class COO(_Matrix):
     def _of(cls, mat: BCOO) -> COO:
         return cls((mat.data, mat.indices[:, 0], mat.indices[:, 1]), shape=mat.shape)
 
-    @boundary
-    def transpose(self, axes: Sequence[int] | None = None) -> COO:
-        """The transpose. NotImplementedError for another order of axes."""
-        if axes is not None and tuple(axes) != (1, 0):
-            raise NotImplementedError(f"COO.transpose: axes must be (1, 0), got {axes}")
+    def _transposed(self) -> COO:
         return COO((self.data, self.col, self.row), shape=self.shape[::-1])
 
 
@@ -162,11 +168,7 @@ class CSR(_Matrix):
     def _of(cls, mat: BCOO) -> CSR:
         return cls(BCSR.from_bcoo(mat)._bufs, shape=mat.shape)
 
-    @boundary
-    def transpose(self, axes: Sequence[int] | None = None) -> CSC:
-        """The transpose, a CSC of the same arrays. NotImplementedError for another order of axes."""
-        if axes is not None and tuple(axes) != (1, 0):
-            raise NotImplementedError(f"CSR.transpose: axes must be (1, 0), got {axes}")
+    def _transposed(self) -> CSC:
         return CSC(self._bufs, shape=self.shape[::-1])
 
 
@@ -191,17 +193,13 @@ class CSC(_Matrix):
     indptr: Any
 
     def _bcoo(self) -> BCOO:
-        return self.transpose()._bcoo().transpose()
+        return self._transposed()._bcoo().transpose()
 
     @classmethod
     def _of(cls, mat: BCOO) -> CSC:
         return cls(BCSR.from_bcoo(mat.transpose())._bufs, shape=mat.shape)
 
-    @boundary
-    def transpose(self, axes: Sequence[int] | None = None) -> CSR:
-        """The transpose, a CSR of the same arrays. NotImplementedError for another order of axes."""
-        if axes is not None and tuple(axes) != (1, 0):
-            raise NotImplementedError(f"CSC.transpose: axes must be (1, 0), got {axes}")
+    def _transposed(self) -> CSR:
         return CSR(self._bufs, shape=self.shape[::-1])
 
 
