@@ -190,3 +190,13 @@ def test_the_usage(arguments, code):
 def test_an_unknown_option():
     _, err = python("-m", "pullback.as_jax", "--reprot", "script.py", code=1)
     assert "cannot read '--reprot script.py'" in err
+
+
+def test_the_engines_that_have_been_started():
+    assert run(
+        "import jax\n"
+        "backends = jax._src.xla_bridge._backends\n"
+        "print(len(backends), backends.get('cpu'))\n"
+        "jax.devices()\n"
+        "print(*backends, backends.get('cpu').platform, backends.get('tpu'))"
+    ) == ["0", "None", "cpu", "cpu", "None"]

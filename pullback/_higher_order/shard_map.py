@@ -18,7 +18,7 @@ from pullback._core.lists import chosen, cut, filled, others
 from pullback._core.meshes import Mesh
 from pullback._core.primitive import HigherOrder
 from pullback._core.sharding import NamedSharding, PartitionSpec
-from pullback._core.trace import axis_size, is_linear
+from pullback._core.trace import axis_size, call_with, is_linear
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
@@ -31,6 +31,7 @@ from pullback._ops.identity import stage_closed
 from pullback._ops.shape import instantiate, reshape_p
 from pullback._transforms.accumulators import Parts, set_accumulate
 from pullback._transforms.dce import dce
+from pullback._transforms.harvest import HarvestTrace, harvest_jaxpr, tap_sites
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
 from pullback._transforms.vmap import batch_jaxpr
@@ -126,7 +127,8 @@ def _ready(jaxpr: Jaxpr, in_specs: Specs, out_specs: Specs | None, layout: Layou
     if not layout.check:
         return jaxpr, [frozenset(layout.names)] * len(jaxpr.outvars)
     jaxpr, outs = resolved(jaxpr, [layout.varying(spec) for spec in in_specs], layout.names)
-    jaxpr, _ = dce(jaxpr)  # values of which it was asked alone where they vary
+    if not tap_sites(jaxpr):
+        jaxpr, _ = dce(jaxpr)  # values of which it was asked alone where they vary; taps may have no readers yet
     if out_specs is None:
         return jaxpr, list(outs)
     return raised(jaxpr, outs, [a | layout.varying(s) for a, s in zip(outs, out_specs, strict=True)], layout.names), [
@@ -330,6 +332,20 @@ def _batch(trace, operands, dims, jaxpr, in_specs, out_specs, layout):
     return bind_shard_map(derived, moved, ins, outs, layout), [0 if b else None for b in out_batched]
 
 
+def _harvest(trace: HarvestTrace, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
+    """Values at taps are further results: those of all devices, along a leading axis."""
+    jaxpr, layout = params["jaxpr"], params["layout"]
+    with layout.scope():
+        derived, marks = harvest_jaxpr(jaxpr, trace.kinds)
+    n = len(jaxpr.outvars)
+    count = len(derived.outvars) - n
+    stacked = derived.derive(("stacked", n), lambda: _with_leading_axes(derived, n, [True] * count))
+    out_specs = (*params["out_specs"], *[PartitionSpec(layout.names)] * count)
+    outs = call_with(trace.parent, bind_shard_map, stacked, args, params["in_specs"], out_specs, layout)
+    trace.collect(marks, outs[n:])
+    return outs[:n]
+
+
 def _dce(used: Sequence[bool], eqn: Equation) -> Equation:
     params = eqn.params
     jaxpr, read = dce(params["jaxpr"], tuple(used), keep_inputs=False)
@@ -356,6 +372,7 @@ shard_map_p.jvp = _jvp
 shard_map_p.linearize = _linearize
 set_accumulate(shard_map_p, _accumulate)
 shard_map_p.batch = _batch
+shard_map_p.harvest = _harvest
 shard_map_p.dce = _dce
 shard_map_p.has(placements=_placements)
 

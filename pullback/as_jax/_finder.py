@@ -30,8 +30,8 @@ class _Jax(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module 'jax' has no attribute {name!r}")
-        if name == "version":
-            return import_module("jax.version")
+        if name in ("version", "_src"):
+            return import_module(f"jax.{name}")
         try:
             return getattr(pullback, name)
         except AttributeError:

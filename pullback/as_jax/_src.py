@@ -72,6 +72,10 @@ _TABLE: dict[str, dict[str, str]] = {
         "include_frame": "pullback._core.errors:include_frame",
         "register_exclusion": "pullback._core.errors:register_exclusion",
     },
+    "xla_bridge": {
+        "_backends": "pullback.as_jax._registry:backends",
+        "get_backend": "pullback.extend.backend:get_backend",
+    },
     "typing": {"ArrayLike": "pullback.typing:ArrayLike", "DTypeLike": "pullback.typing:DTypeLike"},
     "tree_util": {
         "_registry": "pullback.as_jax._registry:nodes",
@@ -89,6 +93,8 @@ class _Inside(ModuleType):
     def __getattr__(self, name: str) -> Any:
         below = self.__name__.removeprefix("jax._src").removeprefix(".")
         place = _TABLE.get(below, {}).get(name)
+        if place is None and _has_module(f"{below}.{name}".lstrip(".")):
+            return import_module(f"{self.__name__}.{name}")
         if place is None:
             if name.startswith("__"):
                 raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
@@ -112,10 +118,14 @@ def _refusal(name: str, below: str) -> str:
     )
 
 
+def _has_module(below: str) -> bool:
+    return any(known == below or known.startswith(below + ".") for known in _TABLE)
+
+
 def module(name: str) -> ModuleType:
     """The module of that name; ModuleNotFoundError if the table has no name in it."""
     below = name.removeprefix("jax._src").removeprefix(".")
-    if below and not any(known == below or known.startswith(below + ".") for known in _TABLE):
+    if below and not _has_module(below):
         if below.split(".")[0] not in _TABLE:
             missing.note("jax._src", below)
         raise ModuleNotFoundError(_refusal(name, ""), name=name)

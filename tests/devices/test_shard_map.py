@@ -1,5 +1,7 @@
 """`shard_map`: values and derivatives as JAX's and as without a mesh, with and without the check of what varies."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
+from pullback.experimental import checkify
 
 P = pb.P
 AUTO = (pb.sharding.AxisType.Auto,) * 2
@@ -460,3 +463,31 @@ def test_python_functions_are_called_for_each_part():
     mapped_ = pb.jit(pb.shard_map(f, mesh=mesh_of(pb), in_specs=P("x"), out_specs=P("x"), check_vma=False))
     np.testing.assert_allclose(mapped_(X), np.sin(X), rtol=1e-6)
     assert set(shapes) == {(2, 4)}
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_checks_of_parts(check):
+    def f(x):
+        checkify.check((x > 0).all(), "the sum is {total}", total=x.sum())
+        return lax.psum(x, "x")
+
+    mapped_ = pb.shard_map(f, mesh=mesh_of(pb), in_specs=P("x", "y"), out_specs=P(None, "y"), check_vma=check)
+    positive = np.abs(X) + 1
+    other = positive.copy()
+    other[3, 3] = -5  # in the part of the second row of devices and the second column
+    for fun in (mapped_, pb.jit(mapped_)):
+        error, out = checkify.checkify(fun)(positive)
+        assert error.get() is None
+        np.testing.assert_allclose(out, positive.reshape(4, 2, 4).sum(0), rtol=1e-6)
+        error, _ = checkify.checkify(fun)(other)
+        found = re.search(r"the sum is (\S+) ", error.get())
+        np.testing.assert_allclose(float(found[1]), other[2:4, 2:].sum(), rtol=1e-5)
+
+
+def test_taps_of_parts_are_stacked():
+    mapped_ = pb.shard_map(
+        lambda x: pb.debug.tap(x.sum(), "total") * x, mesh=mesh_of(pb), in_specs=P("x", "y"), out_specs=P("x", "y")
+    )
+    totals = X.reshape(4, 2, 2, 2).sum((1, 3)).ravel()
+    for fun in (mapped_, pb.jit(mapped_)):
+        np.testing.assert_allclose(pb.debug.tapped(fun)(X)[1].values["total"], totals, rtol=1e-5)

@@ -181,3 +181,17 @@ def test_trees_that_contain_themselves_are_refused_when_there_are_keys(name):
     for _ in range(2):  # the second call shows that Python still counts its recursion right
         with pytest.raises(RecursionError, match="the tree contains itself"):
             getattr(tree_util, name)(endless)
+
+
+def test_arrays_of_keys_are_compared():
+    for library, keys in ((pnp, KEYS), (jnp, THEIRS)):
+        assert bool(library.array_equal(keys, keys))
+        assert bool(library.array_equal(keys, keys, equal_nan=True))
+        assert not bool(library.array_equal(keys, keys[::-1]))
+        assert not bool(library.array_equal(keys, keys[:5]))
+        assert bool(library.array_equiv(keys[:1], keys[0]))
+        with pytest.raises(TypeError):
+            library.array_equal(keys, library.arange(6))
+    assert bool(pb.jit(pnp.array_equal)(KEYS, KEYS))
+    with pytest.raises(TypeError, match=r"array_equal: keys are compared with keys .* got key<fry> and float"):
+        pnp.array_equal(KEYS, 1.0)

@@ -1,4 +1,4 @@
-"""Functions that only move entries, on arrays of extended dtypes such as typed keys: word by word."""
+"""Functions that move entries, or compare arrays, on arrays of extended dtypes such as typed keys: on their words."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ _MOVING = (
 ).split()
 
 
+_COMPARING = ("array_equal", "array_equiv")
+
+
 def accept_extended(namespace: dict[str, Any]) -> None:
-    """Have those functions of a public module that only move entries take arrays of extended dtypes."""
-    for name in _MOVING:
-        namespace[name] = _accepting(namespace[name].__wrapped__, namespace["__name__"])
+    """Have those functions of a public module that only move entries, or compare, take arrays of extended dtypes."""
+    for names, through in ((_MOVING, through_words), (_COMPARING, _of_words)):
+        for name in names:
+            namespace[name] = _accepting(namespace[name].__wrapped__, namespace["__name__"], through)
 
 
-def _accepting(fun: Callable[..., Any], module: str) -> Callable[..., Any]:
+def _accepting(fun: Callable[..., Any], module: str, through: Callable[..., Any]) -> Callable[..., Any]:
     """A `boundary` of the function that looks for such arrays when the function has refused its arguments."""
 
     @functools.wraps(fun)
@@ -39,7 +43,7 @@ def _accepting(fun: Callable[..., Any], module: str) -> Callable[..., Any]:
             moved = isinstance(error, (TypeError, AttributeError)) and extended_arrays_exist[0]
             if not moved or not _has_extended((args, kwargs)):
                 raise
-        return through_words(fun, args, kwargs)
+        return through(fun, args, kwargs)
 
     entry.__module__ = module  # where it is found by its name, and its examples are run
     return entry
@@ -69,3 +73,17 @@ def through_words(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
 
     words = vmap(of_one_word, in_axes=-1, out_axes=-1)(*[leaves[i].words for i in at])
     return tree_map(kind.of_words, words)
+
+
+@boundary
+def _of_words(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of a comparison of two arrays of one extended dtype, applied to all their words."""
+    given = [x for x in (*args, *kwargs.values()) if not isinstance(x, bool)]
+    if len({x.dtype if _is_extended(x) else None for x in given}) != 1:
+        kinds = " and ".join(str(getattr(x, "dtype", type(x).__name__)) for x in given)
+        raise TypeError(f"{fun.__name__}: keys are compared with keys of the same generator only, got {kinds}")
+
+    def words(x: Any) -> Any:
+        return x.words if _is_extended(x) else x
+
+    return fun(*map(words, args), **{name: words(x) for name, x in kwargs.items()})
