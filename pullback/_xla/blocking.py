@@ -13,16 +13,58 @@ T = TypeVar("T")
 _PAUSE = 0.05
 
 
+class Latch:
+    """An event that comes once. A lock that is held until then: who waits is woken by one system call."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Let it come."""
+        self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for it, for so long at most; whether it has come."""
+        came = self._lock.acquire(timeout=seconds)
+        if came:
+            self._lock.release()  # to others that wait
+        return came
+
+    def wait_watched(self, check: Callable[[], None]) -> None:
+        """Wait for it; `check` is called again and again meanwhile, and may raise."""
+        while not self.wait(_PAUSE):
+            check()
+
+
 class _Call:
-    """A call, and its result or error once it is done."""
+    """A call, and its result or error once it is done; `rest`, if it is a function, is called after that."""
 
-    __slots__ = ("function", "done", "result", "error")
+    __slots__ = ("function", "done", "result", "error", "rest", "ended")
 
-    def __init__(self, function: Callable[[], Any]):
-        self.function = function
-        self.done = threading.Event()
+    def __init__(self, function: Callable[[], tuple[Any, Callable[[], Any] | None]]):
+        self.function: Any = function
+        self.done = Latch()
+        self.ended = Latch()
         self.result: Any = None
         self.error: BaseException | None = None
+
+    def make(self) -> None:
+        """Make the call, and drop what it holds: buffers, whose memory the next program is to have."""
+        rest = None
+        try:
+            self.result, rest = self.function()
+        except BaseException as error:
+            self.error = error
+        self.function = None
+        self.done.set()
+        if rest is not None:
+            try:
+                rest()
+            except RuntimeError:
+                pass  # who reads the results is told
 
 
 class _Helper:
@@ -36,54 +78,44 @@ class _Helper:
         """Make the calls that come."""
         while True:
             call = self.calls.get()
-            try:
-                call.result = call.function()
-            except BaseException as error:
-                call.error = error
+            call.make()
             idle.append(self)
-            call.done.set()
-            abandoned.discard(call)
+            call.ended.set()
+            running.discard(call)
             del call
 
 
 idle: list[_Helper] = []
-# calls that were still running when their caller stopped waiting
-abandoned: set[_Call] = set()
+running: set[_Call] = set()
 
 
 def settle(seconds: float) -> None:
-    """Wait for abandoned calls: a thread that comes back from the engine while Python ends would abort the process."""
+    """Wait for calls that run: a thread that comes back from the engine while Python ends would abort the process."""
     deadline = time.monotonic() + seconds
-    for call in list(abandoned):
-        call.done.wait(max(0.0, deadline - time.monotonic()))
-
-
-def wait_watched(is_ready: Callable[[], bool], check: Callable[[], None]) -> None:
-    """Wait until something is ready, by asking more and more seldom; `check` is called meanwhile, and may raise."""
-    pause, looked = 2e-5, time.monotonic()
-    while not is_ready():
-        time.sleep(pause)
-        pause = min(1e-3, pause * 1.1)
-        now = time.monotonic()
-        if now - looked > _PAUSE:
-            check()
-            looked = now
+    for call in list(running):
+        call.ended.wait(max(0.0, deadline - time.monotonic()))
 
 
 def call_watched(function: Callable[[], T], check: Callable[[], None]) -> T:
     """The result of a call that may never return; `check` is called again and again meanwhile, and may raise."""
+    return begin_watched(lambda: (function(), None), check)[0]
+
+
+def begin_watched(
+    function: Callable[[], tuple[T, Callable[[], Any] | None]], check: Callable[[], None]
+) -> tuple[T, Latch]:
+    """The first result of a call that may never return, as soon as it is there; and the end of its second.
+
+    The second result is a function, which is called after that in the same thread, or None.
+    """
     call = _Call(function)
     try:
         helper = idle.pop()
     except IndexError:
         helper = _Helper()
+    running.add(call)
     helper.calls.put(call)
-    try:
-        while not call.done.wait(_PAUSE):
-            check()
-    except BaseException:
-        abandoned.add(call)
-        raise
+    call.done.wait_watched(check)
     if call.error is not None:
         raise call.error
-    return call.result
+    return call.result, call.ended

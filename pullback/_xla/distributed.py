@@ -10,7 +10,8 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count as counting
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from pullback._core.config import config
 from pullback._core.errors import ProcessFailureError
 from pullback._core.typing import AnyValue
 from pullback._xla import coordinator, engine
-from pullback._xla.blocking import call_watched, settle, wait_watched
+from pullback._xla.blocking import Latch, begin_watched, call_watched, settle
 
 T = TypeVar("T")
 # what the answer to a request may take beyond its own time limit
@@ -44,6 +45,8 @@ class Session:
         self.broken: str | None = None
         self.heard = time.monotonic()
         self.left = False
+        # the end of the last program that spans processes
+        self._end: Latch | None = None
         self._changed = threading.Condition()
         self._sending = threading.Lock()
         self._answers: dict[int, tuple[dict[str, Any], list[bytes]]] = {}
@@ -141,20 +144,34 @@ class Session:
 
     def watched(self, label: str, function: Callable[[], T], processes: Sequence[int] | None = None) -> T:
         """The result of a call that waits for other processes; an error that names them if they are gone."""
-        try:
+        with self._explained(label, processes):
             return call_watched(function, self._checks(label, processes))
+
+    def launch(
+        self, label: str, function: Callable[[], tuple[T, Callable[[], Any] | None]], processes: Sequence[int]
+    ) -> T:
+        """The results of a program of several processes, which it begins, and the function that waits for its end."""
+        with self._explained(label, processes):
+            results, self._end = begin_watched(function, self._checks(label, processes))
+        return results
+
+    def wait(self, label: str, buffer: AnyValue, processes: Sequence[int]) -> None:
+        """Wait until a buffer has been computed by several processes; an error that names them if they are gone.
+
+        Programs of several processes run one after the other: it is that of the last one, or an earlier one.
+        """
+        with self._explained(label, processes):
+            if self._end is not None:
+                self._end.wait_watched(self._checks(label, processes))
+            buffer.block_until_ready()
+
+    @contextmanager
+    def _explained(self, label: str, processes: Sequence[int] | None) -> Iterator[None]:
+        try:
+            yield
         except RuntimeError as error:
             if not isinstance(error, ProcessFailureError):
                 self.explain(label, processes)
-            raise
-
-    def wait(self, label: str, buffer: AnyValue, processes: Sequence[int]) -> None:
-        """Wait until a buffer has been computed by several processes; an error that names them if they are gone."""
-        wait_watched(buffer.is_ready, self._checks(label, processes))
-        try:
-            buffer.block_until_ready()
-        except RuntimeError:
-            self.explain(label, processes)
             raise
 
     def _checks(self, label: str, processes: Sequence[int] | None) -> Callable[[], None]:

@@ -131,7 +131,16 @@ class PlacedProgram:
         if not self.checked or config.distributed_debug:
             session.check_program(self.name, self.module.text(), self.processes)
             self.checked = True
-        return session.watched(self.name, partial(self._launch, buffers), self.processes)
+        return session.launch(self.name, partial(self._begin, buffers), self.processes)
+
+    def _begin(self, buffers: list[Any]) -> tuple[list[Any], Callable[[], Any] | None]:
+        """The buffers of the results, and a function that waits for the end of the run unless that has come."""
+        if self.module.callbacks:
+            return self._launch(buffers), None
+        results = self.loaded.execute_sharded(buffers, with_tokens=True)
+        # unlike a buffer, a token is waited for without a look at Python, which may have ended meanwhile
+        wait = results.consume_token().block_until_ready
+        return results.consume_with_handlers(self.handlers), wait
 
 
 def spread_of(

@@ -1,6 +1,8 @@
 """Arrays over several processes: what each knows of them, programs with collectives, and those that are gone."""
 
 import re
+import signal
+import time
 from textwrap import dedent
 
 import pytest
@@ -241,3 +243,30 @@ def test_a_collective_that_one_never_joins():
     job.go_on()
     assert [end.code for end in job.ends()] == [0, 0]
     assert line.startswith("TimeoutError: jit of <lambda> of f32[8]: not done within 2 s")
+
+
+@pytest.mark.parametrize("size", [4, 2_000_000], ids=["small", "large"])
+def test_an_interrupt_from_the_keyboard_ends_the_wait(size):
+    program = f"""
+join()
+place = pb.NamedSharding(pb.make_mesh((2,), ("x",)), pb.P("x"))
+x = pb.make_array_from_process_local_data(place, np.ones({size}, "float32"))
+f = pb.jit(lambda x: x.sum())
+f(x).block_until_ready()
+if rank == 0:
+    signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    report("waits")
+    try:
+        f(x).block_until_ready()
+    except KeyboardInterrupt:
+        report("interrupted")
+    sys.exit(7)
+wait()
+"""
+    job = Job(program, program)
+    assert job.line(0) == "waits\n"
+    time.sleep(0.5)
+    job.processes[0].send_signal(signal.SIGUSR1)
+    assert job.line(0) == "interrupted\n"
+    job.go_on()
+    assert [end.code for end in job.ends()] == [7, 0]
