@@ -6,6 +6,9 @@ from pullback._api.callbacks import debug_callback as callback
 from pullback._api.compile_report import CompileReport as CompileReport
 from pullback._api.compile_report import compile_report as compile_report
 from pullback._api.debugging import DebugEffect, OrderedDebugEffect, breakpoint, log, print
+from pullback._api.find_inaccuracy import InaccuracyReport as InaccuracyReport
+from pullback._api.find_inaccuracy import LostDigits as LostDigits
+from pullback._api.find_inaccuracy import find_inaccuracy as find_inaccuracy
 from pullback._api.find_nan import NanReport as NanReport
 from pullback._api.find_nan import find_nan as find_nan
 from pullback._api.sharding_views import (
@@ -22,6 +25,8 @@ from pullback._core.lazy import attributes as _attributes
 __all__ = [
     "CompileReport",
     "DebugEffect",
+    "InaccuracyReport",
+    "LostDigits",
     "NanReport",
     "OrderedDebugEffect",
     "Taps",
@@ -29,6 +34,7 @@ __all__ = [
     "callback",
     "compile_report",
     "counters",
+    "find_inaccuracy",
     "find_nan",
     "inspect_array_sharding",
     "log",

@@ -1,7 +1,7 @@
 """The search for NaNs: the operation that produced one, and its operands.
 
 While `debug_nans` is on, the evaluator reports the operands and results of every operation. The first NaN raises, or,
-inside `find_nan`, is recorded and the run continues.
+inside `find_nan`, is recorded and the run continues. A `Watcher` takes the place of the search.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.config import config
+from pullback._core.config import config, nans_were_debugged
 from pullback._core.errors import Location
 from pullback._core.origins import Origin, origin_here
 from pullback._core.primitive import Primitive
@@ -89,11 +89,25 @@ _A = {"nan": "a nan", "inf": "an inf"}
 _TESTS: dict[str, Callable] = {"nan": np.isnan, "inf": np.isinf}
 
 
+class Watcher(Protocol):
+    """Who looks at every operation that runs under `watching`."""
+
+    def announced(self, primitive: Primitive) -> None:
+        """Look at a primitive that holds functions or has an effect, before it runs."""
+
+    def observed(self, primitive: Primitive, args: Sequence[Any], outs: Sequence[Any], params: dict[str, Any]) -> None:
+        """Look at an operation that has run: its operands and results, concrete arrays."""
+
+
 class _Search(threading.local):
-    """This thread's response to NaNs: append to `births`, or raise if that is None. `infs`: find infinities too."""
+    """This thread's response to NaNs: append to `births`, or raise if that is None. `infs`: find infinities too.
+
+    A `watcher` looks at all operations in place of the search.
+    """
 
     births: list[Birth] | None = None
     infs = False
+    watcher: Watcher | None = None
 
 
 _search = _Search()
@@ -112,6 +126,28 @@ def recording(infs: bool) -> Iterator[list[Birth]]:
         _search.births, _search.infs = outer
 
 
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Show each operation to the watcher, instead of searching it for NaNs, while the context lasts."""
+    outer = _search.watcher
+    _search.watcher = watcher
+    try:
+        yield
+    finally:
+        _search.watcher = outer
+
+
+def is_watched() -> bool:
+    """Return whether someone follows every value: then none may pass from one array to another but by an operation."""
+    return nans_were_debugged[0] and _search.watcher is not None
+
+
+def announce(primitive: Primitive) -> None:
+    """Tell the watcher, if there is one, which primitive will run."""
+    if _search.watcher is not None:
+        _search.watcher.announced(primitive)
+
+
 def find(kind: str, value: AnyValue) -> np.ndarray | None:
     """A mask of the NaNs (or infinities) in a value; None if there are none."""
     value = np.asarray(value)
@@ -121,8 +157,12 @@ def find(kind: str, value: AnyValue) -> np.ndarray | None:
     return mask if mask.any() else None
 
 
-def inspect_operation(primitive: Any, operands: Sequence[Any], results: Sequence[Any]) -> None:
-    """Search the results of an operation for NaNs; `operands` and `results` are NumPy values."""
+def inspect_operation(primitive: Any, args: Sequence[Any], outs: Sequence[Any], params: dict[str, Any]) -> None:
+    """Search the results of an operation for NaNs, or show it to the watcher; `args` and `outs` are concrete arrays."""
+    if _search.watcher is not None:
+        _search.watcher.observed(primitive, args, outs, params)
+        return
+    operands, results = [a.value for a in args], [out.value for out in outs]
     recorded = _search.births is not None
     for kind, wanted in (("nan", recorded or config.debug_nans), ("inf", _search.infs or config.debug_infs)):
         if not wanted:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, distinct, from_numpy, lift
+from pullback._core.nans import is_watched
 from pullback._core.numpy_state import silenced
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer
@@ -373,7 +374,7 @@ def convert_element_type(x: ArrayLike, dtype: DTypeLike | None, weak_type: bool 
     dtype = dtype if isinstance(dtype, np.dtype) else dtypes.canonicalize_dtype(dtype)
     if x.aval.dtype == dtype and x.aval.weak_type == weak_type:
         return x
-    if type(x) is ConcreteArray and x.aval.ndim == 0:
+    if type(x) is ConcreteArray and x.aval.ndim == 0 and not is_watched():
         # a constant: converted now, even while a function is being staged
         with silenced():
             return from_numpy(np.asarray(_convert_kernel(x.value, dtype, weak_type))[()], weak_type)

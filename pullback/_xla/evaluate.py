@@ -17,7 +17,7 @@ from pullback._core.array import ConcreteArray, array_of, lift
 from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
-from pullback._core.nans import inspect_operation
+from pullback._core.nans import announce, inspect_operation
 from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
 from pullback._core.staging import foreign_tracer_message
@@ -55,6 +55,8 @@ class Evaluator(Trace):
     def evaluate_generally(self, primitive, args, params):
         args = [concrete(a, primitive.name) for a in args]
         if primitive.evaluate is not None:
+            if config.debugging:
+                announce(primitive)
             return primitive.evaluate(*args, **params)
         avals = tuple(a.aval for a in args)
         out_avals = primitive.infer(avals, params)
@@ -70,7 +72,7 @@ class Evaluator(Trace):
                 for aval, out in zip(out_avals, values, strict=True)
             ]
         if config.debugging:
-            inspect_operation(primitive, [a.value for a in args], [out.value for out in outs])
+            inspect_operation(primitive, args, outs, params)
         return outs if primitive.multiple_results else outs[0]
 
 

@@ -69,11 +69,11 @@ def process_eagerly(self: Any, primitive: Primitive, args: Sequence[Any], params
             out = out.astype(aval.dtype)
     finally:
         _leave(token)
-    if nans_were_debugged[0] and config.debugging:
-        inspect_operation(primitive, values, (out,))
     array = ConcreteArray()  # inlines array_of
     array.aval = aval
     array._value = out
+    if nans_were_debugged[0] and config.debugging:
+        inspect_operation(primitive, args, (array,), params)
     return array
 
 

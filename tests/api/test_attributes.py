@@ -28,6 +28,7 @@ DECORATORS = [
     pnp.vectorize,
     pb.debug.tapped,
     pb.debug.find_nan,
+    pb.debug.find_inaccuracy,
     functools.partial(pb.external, result=pb.ShapeDtypeStruct((), "float32")),
 ]
 

@@ -166,7 +166,7 @@ def run_on_host(function: HostFunction, args: Sequence[Any], primitive: Primitiv
         for aval, out in zip(function.out_avals, function(*map(host_value_of, args)), strict=True)
     ]
     if config.debugging:
-        inspect_operation(primitive, [a.value for a in args], [out.value for out in outs])
+        inspect_operation(primitive, args, outs, {})
     return outs
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from pullback._core import dtypes, numpy_state
 from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, from_numpy
 from pullback._core.errors import boundary
+from pullback._core.nans import is_watched
 from pullback._core.primitive import Primitive
 from pullback._core.typing import Index
 from pullback._higher_order.control.scatter_apply import applied_by_counts, applied_where
@@ -391,6 +392,8 @@ _UFUNCS: dict[Any, np.ufunc] = {
 
 def _by_numpy(x: ConcreteArray, key: Index, v: ConcreteArray, combine: Callable | None) -> Array | None:
     """The update by NumPy itself, if everything is known and in bounds; else None, for the general path."""
+    if is_watched():
+        return None
     token = numpy_state.enter()
     try:
         place = numpy_index(key)

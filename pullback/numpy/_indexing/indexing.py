@@ -16,6 +16,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, array_of, lift
 from pullback._core.config import config
 from pullback._core.errors import boundary
+from pullback._core.nans import is_watched
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue, Index
@@ -41,7 +42,7 @@ __all__ = ["take", "take_along_axis", "compress", "extract", "ix_"]
 
 def getitem(x: Array, key: Index) -> Array:
     """`x[key]`."""
-    if type(x) is ConcreteArray:
+    if type(x) is ConcreteArray and not is_watched():
         try:
             # NumPy itself, if everything is known and in bounds; indices that it refuses take the general path below
             plain = numpy_index(key)
@@ -146,7 +147,7 @@ def iterate(x: Array) -> Iterator[Array]:
     if aval.ndim == 0:
         raise TypeError("iteration over a 0-d array: it has no axis to iterate over")
     inner = make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
-    if type(x) is ConcreteArray:
+    if type(x) is ConcreteArray and not is_watched():
         return (array_of(inner, row) for row in np.asarray(x.value))
     if not aval.shape[0]:
         return iter(())

@@ -1,0 +1,1 @@
+"""Where a program loses digits: every operation runs a second time, on values of higher precision."""
