@@ -21,7 +21,7 @@ import numpy as np
 from pullback._api.meshes import places_of
 from pullback._api.placing import make_array_from_callback
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ConcreteArray, lift
 from pullback._core.errors import boundary, described
 from pullback._core.placed_array import shards_of
 from pullback._core.sharding import Index, Sharding, SingleDeviceSharding
@@ -112,8 +112,8 @@ def load(folder: str | os.PathLike[str], like: PyTree, shardings: PyTreePrefix =
 
     Args:
       folder: the folder.
-      like: a pytree of the same structure, of arrays or `ShapeDtypeStruct`s of the same shapes and dtypes. Where it has
-        shardings, the arrays are placed there.
+      like: a pytree of the same structure, of arrays or `ShapeDtypeStruct`s of the same shapes and dtypes, or numbers.
+        Where it has shardings, the arrays are placed there.
       shardings: where to place them, a pytree prefix of shardings, specs over the current mesh and None.
 
     Each process reads the parts alone that its devices are to hold.
@@ -143,8 +143,9 @@ def load(folder: str | os.PathLike[str], like: PyTree, shardings: PyTreePrefix =
         results = []
         for i, ((keys, leaf), entry, place) in enumerate(zip(leaves, saved, places, strict=True)):
             where = f"load: like{keystr(keys)}"
+            leaf = lift(leaf) if type(leaf) in (bool, int, float, complex) else leaf
             if not isinstance(leaf, (Array, ShapeDtypeStruct, np.ndarray, np.generic)):
-                raise TypeError(f"{where}: expected an array or a ShapeDtypeStruct, got {described(leaf)}")
+                raise TypeError(f"{where}: expected an array, a number or a ShapeDtypeStruct, got {described(leaf)}")
             shape, dtype = tuple(entry["shape"]), np.dtype(getattr(dtypes, entry["dtype"], entry["dtype"]))
             if leaf.shape != shape or leaf.dtype != dtype:
                 raise ValueError(

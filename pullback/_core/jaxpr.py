@@ -210,8 +210,9 @@ class Jaxpr:
         try:
             return self.cache[key]
         except KeyError:
-            result = self.cache[key] = make()
-            return result
+            pass  # what `make` raises is not to be shown as a consequence
+        result = self.cache[key] = make()
+        return result
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return Jaxpr, (self.constvars, self.invars, self.eqns, self.outvars)

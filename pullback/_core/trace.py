@@ -318,6 +318,6 @@ def lookup_axis_size(name: AxisName, function: str) -> int:
             return size
     names = ", ".join(repr(known) for known, _ in context.axis_sizes) or "none"
     raise NameError(
-        f"{function}: no enclosing vmap has an axis named {name!r}; the names in scope are: {names}. "
-        f"Name the axis with vmap(..., axis_name={name!r})."
+        f"{function}: no enclosing vmap or shard_map has an axis named {name!r}; the names in scope are: {names}. "
+        f"Name the axis with vmap(..., axis_name={name!r}), or give shard_map a mesh that has it."
     )

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from pullback._core.config import config, set_state
 from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.lists import chosen, cut, filled, others
 from pullback._core.meshes import Mesh
 from pullback._core.primitive import HigherOrder
 from pullback._core.sharding import NamedSharding, PartitionSpec
-from pullback._core.trace import axis_size, call_with, is_linear
+from pullback._core.trace import call_with, context, is_linear
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
@@ -94,13 +95,15 @@ class Layout:
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """The named axes, for functions that are traced as parts of this one."""
-        if not self.names:
+        """The named axes and the current mesh, for functions that are traced as parts of this one."""
+        sizes, meshes = context.axis_sizes, config.meshes
+        context.axis_sizes = (*sizes, *[(name, self.mesh.shape[name]) for name in self.names])
+        set_state("meshes", (*meshes, self.mesh))
+        try:
             yield
-            return
-        first, *rest = self.names
-        with axis_size(first, self.mesh.shape[first]), Layout(self.mesh, rest, self.check, "").scope():
-            yield
+        finally:
+            context.axis_sizes = sizes
+            set_state("meshes", meshes)
 
 
 shard_map_p: HigherOrder = HigherOrder(

@@ -26,6 +26,7 @@ from pullback._ops.conv_axes import (
     padtype_to_pads,
     window_count,
 )
+from pullback._ops.dilated_operands import without_cut_elements
 from pullback._ops.dot import PrecisionLike, canonical_precision, precision_attr
 from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import operands
@@ -220,6 +221,11 @@ def _conv_lower(
     if out.size == 0 or x.aval.size == 0 or w.aval.size == 0:
         return ctx.constant(0, out.strip_weak_type())
     lhs, rhs, result = dimension_numbers
+    found: list[tuple[int, int, int]] = [(0, 0, 1)] * x.aval.ndim
+    for axis, (low, high), step in zip(lhs[2:], padding, lhs_dilation, strict=True):
+        found[axis] = (low, high, step)
+    x, rest = without_cut_elements(ctx, x, found)
+    padding, lhs_dilation = [rest[axis][:2] for axis in lhs[2:]], [rest[axis][2] for axis in lhs[2:]]
     reversal = f"array<i1{': ' * bool(padding)}{', '.join(['false'] * len(padding))}>"
     layout = f"{_layout(lhs, 'b', 'f')}x{_layout(rhs, 'o', 'i')}->{_layout(result, 'b', 'f')}"
     return ctx.op(

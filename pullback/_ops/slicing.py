@@ -16,6 +16,7 @@ from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.compare import select
+from pullback._ops.dilated_operands import without_cut_elements
 from pullback._ops.elementwise import add, scalar, sub
 from pullback._ops.families import operands
 from pullback._ops.rules import linear_jvp
@@ -323,13 +324,14 @@ def _pad_kernel(x, value, padding_config):
 
 
 def _pad_lower(ctx, x, value, padding_config):
-    low, high, interior = zip(*padding_config, strict=True) if padding_config else ((), (), ())
+    x, paddings = without_cut_elements(ctx, x, [(low, high, interior + 1) for low, high, interior in padding_config])
+    low, high, steps = zip(*paddings, strict=True) if paddings else ((), (), ())
     return ctx.op(
         "stablehlo.pad",
         [x, value],
         ctx.out_avals[0],
         f"edge_padding_low = {int_array(low)}, edge_padding_high = {int_array(high)}, "
-        f"interior_padding = {int_array(interior)}",
+        f"interior_padding = {int_array([step - 1 for step in steps])}",
     )
 
 

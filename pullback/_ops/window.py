@@ -13,6 +13,7 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.accumulate import accumulator
 from pullback._ops.conv_axes import dilated, padtype_to_pads, window_count
+from pullback._ops.dilated_operands import without_cut_elements
 from pullback._ops.families import NUMBER, ORDERED, scalar_like
 from pullback._ops.gather_numpy import GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
@@ -58,6 +59,16 @@ def attributes(window_dimensions, window_strides, padding, base_dilation, window
     )
 
 
+def without_cut(ctx, operands, window):
+    """The operands and parameters to emit, see `dilated_operands`."""
+    given = zip(window["padding"], window["base_dilation"], strict=True)
+    paddings = [(low, high, step) for (low, high), step in given]
+    cut = [without_cut_elements(ctx, x, paddings) for x in operands]
+    rest = cut[0][1]
+    pads, steps = tuple([p[:2] for p in rest]), tuple([p[2] for p in rest])
+    return [x for x, _ in cut], {**window, "padding": pads, "base_dilation": steps}
+
+
 def add_axis(b, window_dimensions, window_strides, padding, base_dilation, window_dilation):
     """The parameters with an additional axis at `b`, along which windows have length 1."""
 
@@ -90,6 +101,7 @@ def _window_primitive(name, op, identity, accepts) -> Primitive:
         scalar = make_aval((), x.aval.dtype)
         start = ctx.constant(identity(x.aval.dtype), scalar)
         region = ctx.region([scalar, scalar], lambda block, ab: [block.op(op, ab)])
+        (x,), window = without_cut(ctx, [x], window)
         y = ctx.op(
             "stablehlo.reduce_window", [x, start], make_aval(out.shape, x.aval.dtype), attributes(**window), [region]
         )
@@ -194,9 +206,10 @@ def _where_extreme(name, direction, identity) -> Primitive:
             wins = block.op("stablehlo.or", [wins, block.op("stablehlo.and", [block.compare("EQ", a, b), earlier])])
             return [block.op("stablehlo.select", [wins, *pair], pair[0].aval) for pair in ((a, b), (i, j))]
 
+        operands, window = without_cut(ctx, [x, ctx.reshape(flat, x.aval.shape)], window)
         outs = ctx.op(
             "stablehlo.reduce_window",
-            [x, ctx.reshape(flat, x.aval.shape), *starts],
+            [*operands, *starts],
             [make_aval(out.shape, x.aval.dtype), out],
             attributes(**window),
             [ctx.region([*scalars, *scalars], better)],

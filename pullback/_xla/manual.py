@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.meshes import Mesh
+from pullback._core.sharding import PartitionSpec
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue
 
@@ -95,8 +96,22 @@ def axis_index(ctx: AnyValue, name: AnyValue) -> Any:
     manual, aval = manual_of(ctx, name), make_aval((), _INDEX)
     if manual is None:
         return ctx.constant(0, aval)
-    own = ctx.convert(ctx.op("stablehlo.partition_id", [], make_aval((), _ID)), _INDEX)
     known = manual.coordinates(name)
-    table = ctx.constant(known, make_aval(known.shape, _INDEX))
-    found = ctx.op("stablehlo.dynamic_slice", [table, own], make_aval((1,), _INDEX), "slice_sizes = array<i64: 1>")
-    return ctx.op("stablehlo.reshape", [found], aval)
+
+    def found(block: AnyValue) -> Any:
+        own = block.convert(block.op("stablehlo.partition_id", [], make_aval((), _ID)), _INDEX)
+        table = block.constant(known, make_aval(known.shape, _INDEX))
+        one = block.op("stablehlo.dynamic_slice", [table, own], make_aval((1,), _INDEX), "slice_sizes = array<i64: 1>")
+        return block.op("stablehlo.reshape", [one], aval)
+
+    rest, spread = [n for n in manual.mesh.axis_names if n not in manual.names], ctx.module.spread
+    if not rest or spread is None:
+        return found(ctx)
+    # a device knows its number only where all axes are those of parts: a function of parts along the others too
+    attributes = (
+        "in_shardings = #sdy.sharding_per_value<[]>, out_shardings = #sdy.sharding_per_value<"
+        f"[{spread.value(manual.mesh, PartitionSpec(), 0)}]>, "
+        f"manual_axes = #sdy<manual_axes{{{spread.axes(manual.mesh, rest)}}}>"
+    )
+    region = ctx.region([], lambda block, _: [found(block)], "sdy.return")
+    return ctx.op("sdy.manual_computation", [], aval, attributes, [region])

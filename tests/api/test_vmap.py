@@ -212,7 +212,7 @@ def test_an_inner_name_hides_an_outer_one():
 
 
 def test_a_name_that_is_not_in_scope():
-    with pytest.raises(NameError, match="no enclosing vmap has an axis named 'j'; the names in scope are: 'i'"):
+    with pytest.raises(NameError, match="or shard_map has an axis named 'j'; the names in scope are: 'i'"):
         pb.vmap(lambda x: lax.psum(x, "j"), axis_name="i")(W)
     with pytest.raises(NameError, match="axis_name='i'"):
         lax.pmean(1.0, "i")
@@ -294,7 +294,7 @@ def test_names_of_axes():
     for name, given in (("i", "i"), (3, 3), (("i", "j"), (("i", "j"),))):
         ours = pb.vmap(partial(lax.psum, axis_name=given), axis_name=name)(W)
         assert ours.tolist() == [W.sum()] * len(W)
-    with pytest.raises(NameError, match="psum: no enclosing vmap has an axis named 'i'"):
+    with pytest.raises(NameError, match="psum: no enclosing vmap or shard_map has an axis named 'i'"):
         pb.vmap(lambda x: lax.psum(x, ("i",)), axis_name=("i",))(W)
     with pytest.raises(TypeError, match=r"vmap: axis_name must be a hashable name, .* got \['i'\] of type list"):
         pb.vmap(identity, axis_name=["i"])

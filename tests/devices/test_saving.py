@@ -114,3 +114,12 @@ def test_a_save_that_was_interrupted_is_not_seen_and_does_not_disturb(tmp_path):
     save(tmp_path / "a", {"x": pnp.ones(3)})
     assert not (tmp_path / "a.partial").exists()
     same(load(tmp_path / "a", {"x": pnp.ones(3)}), {"x": pnp.ones(3)})
+
+
+def test_numbers(tmp_path):
+    """What is saved serves as what is loaded like: numbers too."""
+    state = {"step": 6, "rate": 0.5, "done": False, "phase": 1j}
+    save(tmp_path / "state", state)
+    loaded = load(tmp_path / "state", state)
+    assert pb.tree.map(lambda x: x.item(), loaded) == state
+    assert [x.dtype.name for x in pb.tree.leaves(loaded)] == ["bool", "complex64", "float32", "int32"]

@@ -491,3 +491,57 @@ def test_taps_of_parts_are_stacked():
     totals = X.reshape(4, 2, 2, 2).sum((1, 3)).ravel()
     for fun in (mapped_, pb.jit(mapped_)):
         np.testing.assert_allclose(pb.debug.tapped(fun)(X)[1].values["total"], totals, rtol=1e-5)
+
+
+def test_the_mesh_inside_is_that_of_the_parts():
+    """A `shard_map` in another, and specs in it, need not name the mesh again; its bwd rule neither."""
+    x = np.arange(32, dtype=np.float32).reshape(4, 8)
+    mesh = pb.make_mesh((2, 4), ("x", "y"))
+
+    @pb.custom_vjp
+    def doubled(x):
+        return 2 * x
+
+    def doubled_bwd(_, ct):
+        return (pb.shard_map(lambda ct: 3 * ct, in_specs=P(None, "y"), out_specs=P(None, "y"), axis_names={"y"})(ct),)
+
+    doubled.defvjp(lambda x: (doubled(x), None), doubled_bwd)
+
+    def summed(x):
+        return lax.psum(x.sum(1), "y")
+
+    def outer(x):
+        assert pb.sharding.get_abstract_mesh().axis_names == ("x", "y")
+        inner = pb.shard_map(summed, in_specs=P(None, "y"), out_specs=P(), axis_names={"y"})
+        return inner(lax.with_sharding_constraint(doubled(x), P(None, "y"))) + lax.axis_index("x")
+
+    f = pb.shard_map(outer, mesh=mesh, in_specs=P("x"), out_specs=P("x"), axis_names={"x"})
+    assert pb.jit(f)(x).tolist() == (2 * x.sum(1) + [0, 0, 1, 1]).tolist()
+    assert pb.jit(pb.grad(lambda x: f(x).sum()))(x).tolist() == np.full((4, 8), 3.0).tolist()
+    with pytest.raises(ValueError, match="expected a mesh"):
+        pb.shard_map(summed, in_specs=P(None, "y"), out_specs=P())(x)
+
+
+def test_the_own_index_where_the_compiler_divides_other_axes():
+    """`axis_index` along some axes of a mesh, by itself, in loops and branches, and in a `shard_map` in another."""
+    x = np.arange(32, dtype=np.float32).reshape(8, 4)
+    mesh = pb.make_mesh((2, 4), ("x", "y"))
+    placed = pb.device_put(x, pb.NamedSharding(mesh, P("x", "y")))
+
+    def steps(x):
+        i = lax.axis_index("x")
+        x = lax.scan(lambda c, _: (c + i, None), x, None, length=3)[0]
+        x = lax.cond(i == 0, lambda x: 2 * x, lambda x: x, x)
+        return pb.vmap(lambda row: row * lax.axis_index("x"), axis_name="rows")(x) + lax.axis_index("x")
+
+    f = pb.shard_map(steps, mesh=mesh, in_specs=P("x"), out_specs=P("x"), axis_names={"x"}, check_vma=False)
+    right = np.concatenate([np.zeros((4, 4)), x[4:] + 3 + 1])
+    np.testing.assert_array_equal(pb.jit(f)(placed), right)
+    np.testing.assert_array_equal(f(placed), right)
+
+    def outer(x):
+        inner = pb.shard_map(steps, in_specs=P("x"), out_specs=P("x"), axis_names={"x"}, check_vma=False)
+        return inner(x + lax.axis_index("y"))
+
+    g = pb.shard_map(outer, mesh=mesh, in_specs=P(None, "y"), out_specs=P(None, "y"), axis_names={"y"}, check_vma=False)
+    np.testing.assert_array_equal(pb.jit(g)(placed), right + np.where(right, np.arange(4), 0))

@@ -269,7 +269,7 @@ def sum_in_a_loop():
     ids=["sum", "sum_under_jit", "sum_along_another_name", "axis_index", "sum_in_a_loop"],
 )
 def test_names_that_are_not_in_scope(call):
-    with pytest.raises(NameError, match=r"no enclosing vmap has an axis named .*axis_name="):
+    with pytest.raises(NameError, match=r"no enclosing vmap or shard_map has an axis named .*axis_name="):
         call()
 
 
