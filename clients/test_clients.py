@@ -24,8 +24,6 @@ LIBRARIES = sorted(path.stem.removesuffix("_problems") for path in (HERE / "prob
 # what does not run, and why; docs/libraries.md says the same
 MISSING = {
     ("numpyro", None): "not compared with JAX yet",
-    ("optimistix", "lbfgs"): "scalars that a jaxpr captures are literals here and constants in JAX: functions that two "
-    "branches of a cond return hold different numbers of constants",
 }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Literal, NamedTuple, overload
 
@@ -26,13 +26,14 @@ from pullback._core.public_array import ExtendedArray
 from pullback._core.ref_arguments import holds_refs, passed
 from pullback._core.refs import Ref
 from pullback._core.staging import stage
-from pullback._core.trace import axis_size
+from pullback._core.trace import axis_size, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_map
 from pullback._core.types import ShapeDtypeStruct, struct_of
 from pullback._core.typing import AnyValue, AxisName, P, PyTree
 from pullback._core.users_trees import extended_arrays_exist
 from pullback._core.users_trees import tree_map as users_tree_map
+from pullback._higher_order.custom.captures import arrays_closed_over
 
 
 def trace_function(
@@ -166,6 +167,7 @@ def make_jaxpr(
         with ExitStack() as axes:
             for name, size in axis_env or ():
                 axes.enter_context(axis_size(name, size))
+            axes.enter_context(_capturing(fun))
             closed, out_tree, _, refs = trace_function("make_jaxpr", fun, args, kwargs, static)
             if refs or cells_of(closed.jaxpr):
                 closed = exposed(closed.jaxpr, refs).closed(closed.consts)
@@ -174,6 +176,17 @@ def make_jaxpr(
         return closed
 
     return traced
+
+
+@contextmanager
+def _capturing(fun: Callable[..., Any]) -> Iterator[None]:
+    """Have arrays of one number that a function captures be constants of its jaxpr, as larger ones are."""
+    outer = context.captured
+    context.captured = arrays_closed_over([fun]) | outer
+    try:
+        yield
+    finally:
+        context.captured = outer
 
 
 @boundary

@@ -100,7 +100,7 @@ class StagingTrace(Trace):
         """The atom for a value from outside: a literal for a scalar, else a constant variable."""
         x = lift(x)
         if isinstance(x, ConcreteArray):
-            if x.aval.ndim == 0:
+            if x.aval.ndim == 0 and id(x) not in context.captured:
                 return Literal(x.value, x.aval)
         elif isinstance(x, Tracer):
             check_alive(x)

@@ -277,6 +277,8 @@ class Context(threading.local):
     axis_sizes: tuple[tuple[Any, int], ...] = ()
     # the `shard_map` whose function is being traced
     parts: Any = None
+    # the arrays by identity that `make_jaxpr` shows as constants, even those of one number
+    captured: dict[int, Any] = {}
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return "context"  # there is one instance; functions that are pickled by value refer to it

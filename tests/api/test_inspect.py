@@ -214,3 +214,28 @@ def test_eval_shape_of_a_function_that_returns_types():
     assert pb.eval_shape(lambda: None) is None
     with pytest.raises(TypeError, match="must return arrays or numbers"):
         pb.eval_shape(lambda: (struct, "a"))
+
+
+def test_captured_arrays_of_one_number_are_constants():
+    """As in JAX: whether a function captures numbers or traced values, it has as many constants."""
+    number = pnp.asarray(2.0)
+
+    def f(x):
+        return x * number + 3.0 * pb.lax.cond(x > 0, lambda: number * x, lambda: x)
+
+    closed = pb.make_jaxpr(f)(1.0)
+    assert closed.consts == [number]
+    assert [x.aval.shape for x in closed.jaxpr.constvars] == [()]
+    assert pb.core.eval_jaxpr(closed.jaxpr, [pnp.asarray(5.0)], 1.0) == [20.0]
+    inside = pb.make_jaxpr(pb.grad(f))(1.0)
+    assert inside.consts == [number]
+    assert pb.core.eval_jaxpr(inside.jaxpr, inside.consts, 1.0) == [pb.grad(f)(1.0)]
+    # what is compiled has it as a literal still
+    assert "2.0" in str(pb.jit(f).trace(1.0).jaxpr)
+
+    def outer(a):
+        return len(pb.make_jaxpr(lambda x: x * a)(1.0).consts), a
+
+    counts = []
+    pb.jit(lambda a: counts.append(outer(a)[0]) or a)(number)
+    assert counts == [outer(number)[0]] == [1]

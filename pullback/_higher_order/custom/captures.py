@@ -33,7 +33,7 @@ from __future__ import annotations
 import collections
 import functools
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,21 +138,27 @@ class CaptureSearch:
 
 def closed_over(roots: Iterable[Any]) -> list[Tracer]:
     """The tracers that can be reached from functions and objects, outermost transformation first (see above)."""
-    found: dict[int, Tracer] = {}
+    found = {id(x): x for x in _reached(roots, Tracer) if encloses(x, context.trace)}
+    return sorted(found.values(), key=lambda t: _depth(t._trace))
+
+
+def arrays_closed_over(roots: Iterable[Any]) -> dict[int, ConcreteArray]:
+    """The arrays that can be reached from functions and objects, by their identity."""
+    return {id(x): x for x in _reached(roots, ConcreteArray)}
+
+
+def _reached(roots: Iterable[Any], wanted: type) -> Iterator[Any]:
+    """The objects of a class that can be reached, those found several times each time."""
     seen: set[int] = set()
     waiting = [root for root in roots if root is not None]
     while waiting and len(seen) < _MOST:
         x = waiting.pop()
         kind = type(x)
-        if is_opaque(kind) or id(x) in seen:
-            continue
-        if issubclass(kind, Tracer):
-            if encloses(x, context.trace):
-                found[id(x)] = x
-        else:
+        if issubclass(kind, wanted):
+            yield x
+        elif not is_opaque(kind) and not issubclass(kind, Tracer) and id(x) not in seen:
             seen.add(id(x))
             waiting.extend(_parts(x, kind))
-    return sorted(found.values(), key=lambda t: _depth(t._trace))
 
 
 def _parts(x: AnyValue, kind: type) -> Iterable[Any]:
