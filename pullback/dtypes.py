@@ -3,11 +3,13 @@
 import typing as _typing
 from typing import Any
 
+import numpy as _np
+
 from pullback._core.array import lift
+from pullback._core.dtypes import ExtendedDType as _ExtendedDType
 from pullback._core.dtypes import (
     TypePromotionError,
     bfloat16,
-    canonicalize_dtype,
     extended,
     finfo,
     float0,
@@ -20,7 +22,9 @@ from pullback._core.dtypes import (
     prng_key,
     promote_types,
 )
+from pullback._core.dtypes import canonicalize_dtype as _canonicalize_dtype
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.typing import DTypeLike as _DTypeLike
 
 __all__ = [
     "TypePromotionError",
@@ -36,6 +40,22 @@ __all__ = [
     "promote_types",
     "scalar_type_of",
 ]
+
+
+def canonicalize_dtype(dtype: _DTypeLike | None, allow_extended_dtype: bool = False) -> _np.dtype | _ExtendedDType:
+    """The dtype that arrays asked for with `dtype` have; None stands for float.
+
+    64-bit kinds become 32-bit ones (complex128 complex64) unless ``config.enable_x64``. The dtype of typed keys stays
+    as it is with `allow_extended_dtype`.
+
+    TypeError if `dtype` is not a dtype, or one that arrays cannot have (object, str, datetime, ...).
+
+    >>> canonicalize_dtype(None), canonicalize_dtype("int8"), canonicalize_dtype(complex)
+    (dtype('float32'), dtype('int8'), dtype('complex64'))
+    """
+    if isinstance(dtype, _ExtendedDType) and allow_extended_dtype:
+        return dtype
+    return _canonicalize_dtype(float if dtype is None else dtype)
 
 
 def scalar_type_of(x: Any) -> type:

@@ -200,3 +200,19 @@ def test_the_engines_that_have_been_started():
         "jax.devices()\n"
         "print(*backends, backends.get('cpu').platform, backends.get('tpu'))"
     ) == ["0", "None", "cpu", "cpu", "None"]
+
+
+def test_functions_of_the_inside_that_libraries_use():
+    assert run(
+        "import numpy, pytest\n"
+        "import jax.numpy as jnp\n"
+        "from jax._src.dtypes import to_complex_dtype\n"
+        "from jax._src.public_test_util import check_close\n"
+        "assert [to_complex_dtype(t).itemsize for t in ('bfloat16', 'float32', 'int32', 'float64')] == [8, 8, 8, 16]\n"
+        "check_close({'a': jnp.ones(2)}, {'a': 1 + 5e-7 * numpy.ones(2)})\n"
+        "check_close(jnp.bfloat16(1), 1.01)\n"
+        "for bad in [({'a': 1.0}, 1.0), (1.0, 1.1), (jnp.ones(2), 1.0), (jnp.arange(2), jnp.arange(2) + 1)]:\n"
+        "    with pytest.raises(AssertionError):\n"
+        "        check_close(*bad)\n"
+        "check_close(1.0, 1.1, rtol=0.2)"
+    ) == []  # fmt: skip

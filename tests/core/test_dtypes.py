@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax._src.dtypes import lattice_result_type
 
+import pullback as pb
 from pullback._core import dtypes
 from pullback._core.config import config
 from pullback._core.option_contexts import enable_x64
@@ -101,6 +102,15 @@ def test_canonicalize_agrees_with_jax(x64):
     for dtype in ALL + PYTHON + [bool, np.float64, "uint64", "c16", np.longlong, dtypes.float0]:
         assert dtypes.canonicalize_dtype(dtype) == jax.dtypes.canonicalize_dtype(dtype), dtype
     assert dtypes.canonicalize_dtype("bfloat16") is dtypes.bfloat16
+
+
+def test_the_public_canonicalize_dtype(x64):
+    key = pb.random.key(0).dtype
+    for dtype in (None, float, "int64", np.complex128, dtypes.bfloat16):
+        assert pb.dtypes.canonicalize_dtype(dtype) == jax.dtypes.canonicalize_dtype(dtype), dtype
+    assert pb.dtypes.canonicalize_dtype(key, allow_extended_dtype=True) is key
+    with pytest.raises(TypeError, match="expected a dtype"):
+        pb.dtypes.canonicalize_dtype(key)
 
 
 def test_canonicalize_gives_native_order():
