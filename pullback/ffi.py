@@ -54,7 +54,7 @@ def register_ffi_target(name: str, fn: Any, platform: str = "cpu", api_version: 
     Args:
       name: the name for `ffi_call`.
       fn: what `pycapsule` returns; or a dict of these by stage: "instantiate", "prepare", "initialize", "execute".
-      platform: "cpu".
+      platform: "cpu"; or "cuda", also called "gpu", for the plugin of NVIDIA's devices, when it is loaded.
       api_version: 1 for functions written with XLA's headers, 0 for those without types.
       kwargs: `traits`, the flags of the function.
 
@@ -66,24 +66,28 @@ def register_ffi_target(name: str, fn: Any, platform: str = "cpu", api_version: 
     """
     if not isinstance(name, str):
         raise TypeError(f"register_ffi_target: the name must be a string, got {described(name)}")
-    if platform.lower() not in ("cpu", "host"):
-        raise ValueError(f"register_ffi_target: the platform must be 'cpu', got {platform!r}")
-    foreign.register(name, fn, "cpu", api_version, **kwargs)
+    foreign.register(name, fn, _platform("register_ffi_target", platform), api_version, **kwargs)
+
+
+def _platform(function: str, platform: str) -> str:
+    """The engine's name of a platform that functions can be registered for."""
+    name = {"cpu": "cpu", "host": "cpu", "cuda": "CUDA", "gpu": "CUDA"}.get(platform.lower())
+    if name is None:
+        raise ValueError(f"{function}: the platform must be 'cpu' or 'cuda', got {platform!r}")
+    return name
 
 
 @boundary
 def register_ffi_type(name: str, type_registration: Any, platform: str = "cpu") -> None:
-    """Make the type of states that functions keep known. ValueError for another platform than "cpu".
+    """Make the type of states that functions keep known. ValueError for another platform than "cpu" and "cuda".
 
     >>> try:
-    ...     register_ffi_type("state", None, platform="gpu")
+    ...     register_ffi_type("state", None, platform="tpu")
     ... except ValueError as error:
     ...     print(error)
-    register_ffi_type: the platform must be 'cpu', got 'gpu'
+    register_ffi_type: the platform must be 'cpu' or 'cuda', got 'tpu'
     """
-    if platform.lower() not in ("cpu", "host"):
-        raise ValueError(f"register_ffi_type: the platform must be 'cpu', got {platform!r}")
-    foreign.register_type(name, type_registration, "cpu")
+    foreign.register_type(name, type_registration, _platform("register_ffi_type", platform))
 
 
 @boundary

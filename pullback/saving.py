@@ -52,7 +52,7 @@ def _library(function: str) -> Any:
 
 def _wait_for_all(name: str) -> None:
     """Wait until every process is here; with one, at once."""
-    if engine.client().process_index() or len({d.process_index for d in engine.all_devices()}) > 1:
+    if engine.client().process_index() or len({d.process_index for d in engine.client().devices()}) > 1:
         sync_global_devices(name)
 
 

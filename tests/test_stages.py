@@ -62,5 +62,5 @@ def test_the_program():
     assert compiled.output_shardings == {"sum": X.sharding}
     with pytest.raises(ValueError, match="compile: device_assignment"):
         f.lower(X, y=1.0).compile(device_assignment=("gpu",))
-    with pytest.raises(ValueError, match="lower: the one platform is 'cpu'"):
+    with pytest.raises(ValueError, match="lower: lowering_platforms: expected one of 'cpu', 'cuda'"):
         f.trace(X, y=1.0).lower(lowering_platforms=("tpu",))

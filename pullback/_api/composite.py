@@ -8,6 +8,7 @@ from typing import Any
 from pullback._core.arguments import check_callable
 from pullback._core.errors import boundary, wrapping
 from pullback._core.typing import AnyValue, P, R
+from pullback._xla import platforms
 
 
 @boundary
@@ -36,8 +37,9 @@ def composite(decomposition: Callable[P, R], name: str, version: int = 0) -> Cal
 
 @boundary
 def platform_dependent(*args: AnyValue, default: Callable[..., R] | None = None, **per_platform: Callable[..., R]) -> R:
-    """The function for the platform that programs run on, called with `args`: `cpu`, or else `default`.
+    """The function for the platform that programs run on, called with `args`, or else `default`.
 
+    The platform is that of `default_backend()` while the function is traced; NVIDIA's is `cuda` or `gpu`.
     `per_platform` holds a function for each platform that has one of its own. NotImplementedError if there is neither.
 
     >>> from pullback import lax
@@ -46,10 +48,11 @@ def platform_dependent(*args: AnyValue, default: Callable[..., R] | None = None,
     """
     for platform, function in {**per_platform, **({} if default is None else {"default": default})}.items():
         check_callable(f"platform_dependent: {platform}", function)
-    chosen = per_platform.get("cpu", default)
+    platform = platforms.default()
+    chosen = per_platform.get(platform) or per_platform.get(platforms.family_of(platform), default)
     if chosen is None:
         raise NotImplementedError(
-            "platform_dependent: programs run on the CPU, and there is no function for it among "
+            f"platform_dependent: programs run on {platform!r}, and there is no function for it among "
             f"{sorted(per_platform)}, and no default"
         )
     return chosen(*args)

@@ -12,56 +12,56 @@ from pullback._core.errors import boundary
 from pullback._core.tree import tree_leaves
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import PyTree
-from pullback._xla import distributed, engine, executable
+from pullback._xla import distributed, executable, platforms
 
 
 def check_backend(function: str, backend: str | None) -> None:
     """Refuse a platform that does not exist."""
-    if backend not in (None, "cpu"):
-        raise RuntimeError(f"{function}: the only backend is 'cpu', got {backend!r}")
+    if backend not in (None, platforms.HOST):
+        platforms.client_of(backend, function)
 
 
 def devices(backend: str | None = None) -> list[Any]:
-    """The devices of all processes; the only backend is "cpu". RuntimeError for others.
+    """The devices of a platform in all processes: "cpu", "gpu" or "cuda", by default where programs run.
+
+    RuntimeError for a platform that there is not, or whose plugin finds no device.
 
     >>> import pullback as pb
     >>> len(pb.devices()) == pb.device_count()
     True
     """
-    check_backend("devices", backend)
-    return engine.all_devices()
+    return platforms.devices(backend, "devices")
 
 
 def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Any]:
-    """The devices of this process, or of another one, by its index.
+    """The devices of this process, or of another one, by its index; of a platform as in `devices`.
 
-    RuntimeError for a backend other than "cpu", ValueError for a process that there is not.
+    RuntimeError for a platform that there is not, ValueError for a process that there is not.
 
     >>> local_devices() == devices()
     True
     """
-    check_backend("local_devices", backend)
     if process_index is None:
-        return engine.devices()
+        return platforms.local_devices(backend, "local_devices")
     if process_index not in range(process_count()):
         raise ValueError(
             f"local_devices: process_index: expected one of 0 to {process_count() - 1}, got {process_index!r}"
         )
-    return [device for device in engine.client().devices() if device.process_index == process_index]
+    found = platforms.devices(backend, "local_devices")
+    return [device for device in found if device.process_index == process_index]
 
 
 def device_count(backend: str | None = None) -> int:
-    """The number of devices of all processes. RuntimeError for a backend other than "cpu".
+    """The number of devices of all processes. RuntimeError for a platform that there is not.
 
     >>> device_count() == len(devices())
     True
     """
-    check_backend("device_count", backend)
-    return len(engine.all_devices())
+    return len(platforms.devices(backend, "device_count"))
 
 
 def process_index(backend: str | None = None) -> int:
-    """The index of this process among all, from 0. RuntimeError for a backend other than "cpu".
+    """The index of this process among all, from 0. RuntimeError for a platform that there is not.
 
     >>> import pullback as pb
     >>> pb.process_index()
@@ -73,7 +73,7 @@ def process_index(backend: str | None = None) -> int:
 
 
 def process_count(backend: str | None = None) -> int:
-    """The number of processes that run this program together. RuntimeError for a backend other than "cpu".
+    """The number of processes that run this program together. RuntimeError for a platform that there is not.
 
     >>> import pullback as pb
     >>> pb.process_count()
@@ -85,7 +85,7 @@ def process_count(backend: str | None = None) -> int:
 
 
 def process_indices(backend: str | None = None) -> list[int]:
-    """The indices of all processes, from 0. RuntimeError for a backend other than "cpu".
+    """The indices of all processes, from 0. RuntimeError for a platform that there is not.
 
     >>> import pullback as pb
     >>> pb.process_indices()
@@ -95,23 +95,25 @@ def process_indices(backend: str | None = None) -> list[int]:
 
 
 def local_device_count(backend: str | None = None) -> int:
-    """The number of devices of this process. RuntimeError for a backend other than "cpu".
+    """The number of devices of this process. RuntimeError for a platform that there is not.
 
     >>> import pullback as pb
     >>> pb.local_device_count() == len(pb.local_devices())
     True
     """
-    check_backend("local_device_count", backend)
-    return len(engine.devices())
+    return len(platforms.local_devices(backend, "local_device_count"))
 
 
 def default_backend() -> str:
-    """The platform that programs are compiled for.
+    """The platform that programs are compiled for if nothing else is said: "cpu", or "gpu" for any maker's.
+
+    It is the first of the option `platforms` if that is set; else NVIDIA's, if its plugin and a device are there.
+    RuntimeError if that one cannot be used.
 
     >>> default_backend()
     'cpu'
     """
-    return "cpu"
+    return platforms.family_of(platforms.default())
 
 
 @boundary
@@ -154,7 +156,9 @@ def effects_barrier() -> None:
 
 
 def default_device(new_val: Any = None) -> Any:
-    """Context manager: the device of new arrays. ValueError for none of this process.
+    """Context manager: the device, or the platform, that programs run on if nothing else is said.
+
+    ValueError for a device that is none of this process, RuntimeError for a platform that there is not.
 
     >>> import pullback as pb
     >>> with pb.default_device(pb.devices()[0]):
@@ -163,7 +167,7 @@ def default_device(new_val: Any = None) -> Any:
     """
     if isinstance(new_val, str):
         check_backend("default_device", new_val)
-    elif new_val is not None and new_val not in engine.devices():
+    elif new_val is not None and not any(new_val in client.local_devices() for client in platforms.started().values()):
         raise ValueError(
             f"default_device: new_val: expected a device of this process (pullback.local_devices()), got {new_val!r}"
         )

@@ -13,7 +13,9 @@ import numpy as np
 from pullback._api.devices import check_backend, devices, process_count
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary
+from pullback._core.placed_array import PlacedArray
 from pullback._core.version import __version__
+from pullback._xla import platforms
 
 
 @boundary
@@ -21,9 +23,9 @@ def live_arrays(platform: str | None = None) -> list[Array]:
     """The arrays that are alive in this process, those that the library keeps for itself among them.
 
     Args:
-      platform: "cpu", or None for all.
+      platform: the platform that they are on, such as "cpu" or "gpu", or None for all.
 
-    Raises: RuntimeError for another platform.
+    Raises: RuntimeError for a platform that there is not.
 
     >>> import pullback.numpy as pnp
     >>> x = pnp.arange(12345.)
@@ -31,7 +33,11 @@ def live_arrays(platform: str | None = None) -> list[Array]:
     True
     """
     check_backend("live_arrays", platform)
-    return [x for x in gc.get_objects() if type(x) is ConcreteArray]
+    arrays: list[Any] = [x for x in gc.get_objects() if type(x) in (ConcreteArray, PlacedArray)]
+    if platform is None:
+        return arrays
+    client = platforms.client_of(platform)
+    return [x for x in arrays if x.sharding.flat_devices[0].client is client]
 
 
 def print_environment_info(return_string: bool = False) -> str | None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 from pullback._api.compiled_refs import RefUse
-from pullback._api.devices import check_backend
 from pullback._api.inspect import trace_function
 from pullback._api.jit_cache import shared_cache
 from pullback._api.jit_shardings import asked_placement, constrained, shardings_of
@@ -42,6 +41,7 @@ from pullback._core.types import ShapeDtypeStruct
 from pullback._core.typing import Device, P, PyTree, PyTreePrefix, R
 from pullback._higher_order.call import call
 from pullback._higher_order.custom.order import note_calls_in
+from pullback._xla import platforms
 from pullback._xla.evaluate import evaluator
 
 
@@ -370,7 +370,7 @@ def jit(
       in_shardings, out_shardings: how arguments and results are spread over devices, as pytree prefixes of shardings,
         specs over the current mesh, devices and None. Where nothing is said, arguments stay where they are, and the
         compiler chooses.
-      device, backend: the device, or the platform "cpu", that the function is to run on.
+      device, backend: the device, or the platform, such as "cpu" or "gpu", that the function is to run on.
       inline: whether calls inside other traced functions are inlined when lowered.
       compiler_options: options of XLA by name, for the whole program: such a function cannot be called under another
         transformation.
@@ -378,8 +378,8 @@ def jit(
         background, and then by the program; `f.wait(timeout)` waits for it. None stands for the option `jit_tiered`.
 
     Raises: TypeError for arguments that are not arrays, named by path, and for unhashable static arguments; ValueError
-      for shardings that do not fit and, at the call, for options that XLA does not know; RuntimeError for another
-      backend.
+      for shardings that do not fit and, at the call, for options that XLA does not know; RuntimeError for a platform
+      that there is not.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.jit(lambda x: pnp.sin(x) ** 2 + pnp.cos(x) ** 2)(3.)
@@ -387,7 +387,8 @@ def jit(
     """
     if fun is not None:
         check_callable("jit", fun)
-    check_backend("jit", backend)
+    if backend is not None and device is None:
+        device = platforms.device_if_other("jit", backend)
     shardings = shardings_of(device, in_shardings, out_shardings)
     options = checked_options("jit", compiler_options)
     check_tiered(tiered)

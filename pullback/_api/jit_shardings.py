@@ -16,7 +16,7 @@ from pullback._core.tree import PyTreeDef, tree_flatten, tree_leaves, tree_unfla
 from pullback._core.types import ShapeDtypeStruct
 from pullback._core.typing import PyTreePrefix
 from pullback._ops.sharding_constraint import check_fits, sharding_constraint_p, sharding_of
-from pullback._xla import engine
+from pullback._xla import engine, platforms
 from pullback._xla.placed_programs import (
     PlacedProgram,
     compile_placed,
@@ -143,6 +143,4 @@ def asked_placement(x: Any) -> Sharding | None:
 
 def is_elsewhere(args: Sequence[Any]) -> bool:
     """Return whether arrays were placed, or new arrays are to be on another device than the first."""
-    if config.default_device is not None and not isinstance(config.default_device, str):
-        return config.default_device != engine.device() or any(type(x) is PlacedArray for x in args)
-    return any(type(x) is PlacedArray for x in args)
+    return platforms.elsewhere() is not None or any(type(x) is PlacedArray for x in args)

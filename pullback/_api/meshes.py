@@ -18,7 +18,7 @@ from pullback._core.tree_paths import broadcast_prefix, keystr, tree_flatten_wit
 from pullback._core.typing import PyTree, PyTreePrefix
 from pullback._higher_order.bodies import lift_tree
 from pullback._ops.sharding_constraint import check_fits, sharding_constraint_p, sharding_of
-from pullback._xla import engine
+from pullback._xla import platforms
 
 
 @boundary
@@ -43,7 +43,7 @@ def make_mesh(
     >>> make_mesh((1, 1), ("data", "model")).size
     1
     """
-    given = engine.all_devices() if devices is None else list(devices)
+    given = platforms.devices() if devices is None else list(devices)
     needed = prod(axis_shapes)
     if needed > len(given):
         more = (
@@ -121,7 +121,7 @@ class use_abstract_mesh(set_mesh):
 def make_single_device_sharding(device: Any, *, memory_kind: str | None = None) -> SingleDeviceSharding:
     """The placement of an array on one device. ValueError for a kind of memory that the device has not.
 
-    >>> make_single_device_sharding(engine.device()).num_devices
+    >>> make_single_device_sharding(platforms.first()).num_devices
     1
     """
     return SingleDeviceSharding(device, memory_kind=memory_kind)

@@ -214,6 +214,36 @@ def lower_from(primitive: Primitive, rule: Callable) -> Callable:
     return checked_lowering(primitive, lower)
 
 
+class PlatformRules:
+    """Lowering rules of a primitive by platform; `None` is the key of that for all others."""
+
+    def __init__(self, rules: dict[str | None, Callable]):
+        self.rules = rules
+
+    def __call__(self, ctx, /, *operands, **params):
+        rule = self.rules.get(ctx.module.platform) or self.rules.get(None)
+        if rule is None:
+            raise NotImplementedError(
+                f"there is no lowering rule for {ctx.module.platform!r}, only for {', '.join(map(repr, self.rules))}. "
+                "Set one by register_lowering(primitive, rule), for all platforms"
+            )
+        return rule(ctx, *operands, **params)
+
+
+def rule_of_platform(primitive: Primitive, platform: str | None, rule: Callable) -> Callable:
+    """The lowering rule of a primitive after one has been set, for a platform or for all."""
+    rules: dict[str | None, Callable] = {}
+    if isinstance(primitive.lower, PlatformRules):
+        rules.update(primitive.lower.rules)
+    elif primitive.lower is not None:
+        rules[None] = primitive.lower
+    rules[None if platform is None else _PLATFORMS.get(platform, platform)] = rule
+    return rule if list(rules) == [None] else PlatformRules(rules)
+
+
+_PLATFORMS = {"gpu": "cuda"}
+
+
 def lower_fun(fun: Callable[..., Any], multiple_results: bool = True) -> Callable[..., Any]:
     """A lowering rule that emits what a function of arrays does.
 

@@ -25,7 +25,7 @@ from pullback._higher_order.shard_map import Layout, bind_shard_map
 from pullback._higher_order.varying import resolved
 from pullback._ops.shape import expand_dims, reshape
 from pullback._ops.sharding_constraint import concrete_mesh, current_mesh
-from pullback._xla import engine
+from pullback._xla import platforms
 
 
 def _checked_layout(f: Any, mesh: AbstractMesh | None, names: Set[AxisName], check: bool) -> Layout:
@@ -287,7 +287,7 @@ def pmap(
         if len(sizes) != 1:
             raise ValueError(f"pmap of {function_name(fun)}: the mapped axes have the lengths {sorted(sizes)}, not one")
         (count,) = sizes
-        available = engine.all_devices() if known is None else known
+        available = platforms.devices(backend) if known is None else known
         if count > len(available):
             raise ValueError(
                 f"pmap of {function_name(fun)}: the mapped axis has length {count}, an example for each device, and "

@@ -21,7 +21,7 @@ from pullback._core.tree_paths import keystr, tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, matches
 from pullback._core.typing import P, PyTree, Q, R, R_co
 from pullback._higher_order.bodies import lift_tree
-from pullback._xla import engine
+from pullback._xla import engine, platforms
 from pullback._xla.executable import Executable, ProgramOfValues, module_of, program_of
 from pullback._xla.lowering import Module, lower_module
 from pullback._xla.placed_programs import PlacedProgram, load_placed
@@ -200,12 +200,23 @@ class TracedStage:
 
     @boundary
     def lower(self, *, lowering_platforms: Sequence[str] | None = None) -> Lowered:
-        """Lower to StableHLO, for the CPU. ValueError for another platform."""
-        if lowering_platforms is not None and tuple(lowering_platforms) != ("cpu",):
-            raise ValueError(f"lower: the one platform is 'cpu', got {lowering_platforms!r}")
-        if self._spread is not None:
+        """Lower to StableHLO, for the platform that it would run on, or another one that need not be there, as "cuda".
+
+        ValueError for several, and for one that is not known.
+        """
+        here = platforms.HOST if self._spread is None else self._spread.platform
+        platform = here if lowering_platforms is None else lowering_platform(lowering_platforms)
+        if platform == here and self._spread is not None:
             return Lowered(lower_module(self._jaxpr, self._donated, self._spread), sorted(self._donated), self)
-        return Lowered(*module_of(self._jaxpr, self._donated), self)
+        return Lowered(*module_of(self._jaxpr, self._donated, platform), self, None if platform == here else platform)
+
+
+def lowering_platform(asked: Sequence[str]) -> str:
+    """The platform that a function is lowered for; ValueError for several, and for one that is not known."""
+    known = [*platforms.names(), "cuda"]
+    if len(asked) != 1 or asked[0].lower() not in (*known, "gpu"):
+        raise ValueError(f"lower: lowering_platforms: expected one of {', '.join(map(repr, known))}, got {asked!r}")
+    return "cuda" if asked[0].lower() == "gpu" else asked[0].lower()
 
 
 class Lowered(_Stage):
@@ -216,8 +227,10 @@ class Lowered(_Stage):
     True
     """
 
-    def __init__(self, module: Module, donated: Sequence[int], traced: TracedStage):
+    def __init__(self, module: Module, donated: Sequence[int], traced: TracedStage, elsewhere: str | None = None):
         self.module = module
+        # the platform, if it is not the one that the arguments are on
+        self._elsewhere = elsewhere
         self._donated = donated
         self.traced = traced
 
@@ -249,8 +262,14 @@ class Lowered(_Stage):
     ) -> Compiled:
         """Compile with XLA, with further options of XLA by name in addition to those of `jit`.
 
-        `device_assignment` may name the devices that the program is for. ValueError for others.
+        `device_assignment` may name the devices that the program is for. ValueError for others, and for a module that
+        was lowered for another platform.
         """
+        if self._elsewhere is not None:
+            raise ValueError(
+                f"compile: {self.traced.fun_name} was lowered for {self._elsewhere!r}, its arguments are elsewhere. "
+                f"To run it there, use jit(f, backend={self._elsewhere!r})"
+            )
         options = tuple(
             sorted((dict(self.traced._options) | dict(checked_options("compile", compiler_options))).items())
         )

@@ -16,7 +16,7 @@ from pullback._core.typing import AnyValue
 _PRECISIONS = (None, "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")
 
 # name -> the values that the option accepts; the first is the default. A range stands for a number of bytes, `float`
-# for a number of seconds, `Path` for a folder or None
+# for a number of seconds, `Path` for a folder or None, `str` for names or None
 _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "enable_x64": (False, True),
     "debug_nans": (False, True),
@@ -44,9 +44,12 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "distributed_debug": (False, True),
     # the generator of keys that name none
     "default_prng_impl": ("threefry2x32", "rbg", "unsafe_rbg"),
-    # there is one platform
-    "platforms": (None, "cpu"),
-    "platform_name": (None, "cpu"),
+    # which platforms there are to be, in the order of preference, and which of them programs run on; names are looked
+    # up when the first program is compiled
+    "platforms": str,
+    "platform_name": str,
+    # the numbers of NVIDIA's devices that this process may use, or "all"
+    "cuda_visible_devices": str,
     # how many devices the processor stands for, set before the first is used
     "num_cpu_devices": range(2**16),
 }
@@ -58,6 +61,9 @@ _DEFAULTS: dict[str, Any] = {
     "collective_timeout_secs": 1800.0,
     "persistent_cache_min_entry_size_bytes": 0,
     "num_cpu_devices": 1,
+    "platforms": None,
+    "platform_name": None,
+    "cuda_visible_devices": "all",
 }
 
 # what -1 means
@@ -99,6 +105,11 @@ def _check(name: str, value: AnyValue) -> Any:
         if isinstance(value, (int, float)) and value >= 0:
             return float(value)
         raise ValueError(f"config option {name!r}: expected a number of seconds, 0 or more; got {value!r}.")
+    if choices is str:
+        if value is None or isinstance(value, str):
+            parts = [part.strip() for part in (value or "").lower().split(",")]
+            return ",".join(filter(None, parts)) or _DEFAULTS[name]
+        raise ValueError(f"config option {name!r}: expected names, separated by commas, or None; got {value!r}.")
     if choices is Path:
         if value is None or (isinstance(value, (str, os.PathLike)) and os.fspath(value)):
             return value if value is None else os.fspath(value)
@@ -130,6 +141,8 @@ def _from_environment(name: str, environ: dict[str, str], prefix: str = "PULLBAC
             return _check(name, float(lowered))
         except ValueError:
             raise ValueError(f"environment variable {variable}: expected a number of seconds; got {text!r}.") from None
+    if choices is str:
+        return _check(name, text)
     if choices is Path:
         return text or None
     assert isinstance(choices, tuple)
@@ -174,6 +187,8 @@ _TRACING = (
     "default_matmul_precision",
     "default_prng_impl",
     "default_device",
+    "platforms",
+    "platform_name",
     *_STATES,
 )
 TracingState.names = _TRACING
@@ -232,6 +247,9 @@ class Config(threading.local):
     persistent_cache_min_compile_time_secs: float
     persistent_cache_min_entry_size_bytes: int
     num_cpu_devices: int
+    platforms: str | None
+    platform_name: str | None
+    cuda_visible_devices: str
     collecting_taps: bool
     meshes: tuple[Any, ...]  # the meshes that this thread has entered
     mesh_of_programs: Any  # the mesh, set by `set_mesh`, that compiled functions of arrays without a place run on

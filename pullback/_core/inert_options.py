@@ -7,7 +7,6 @@ from typing import Any
 _DEVICES: dict[str, Any] = {  # there is one device, the processor
     "cpu_collectives_implementation": None,
     "cpu_enable_async_dispatch": True,
-    "cuda_visible_devices": "all",
     "enable_recoverability": False,
     "rocm_visible_devices": "all",
     "remove_size_one_mesh_axis_from_type": False,

@@ -203,25 +203,27 @@ class Mesh(AbstractMesh, ContextDecorator):
         return self._known_hash
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        return _mesh_of_ids, (self.device_ids, self.axis_names, self.axis_types)
+        platform = _platform_of(self.devices.flat[0]) if self.devices.size else "cpu"
+        return _mesh_of_ids, (self.device_ids, self.axis_names, self.axis_types, platform)
 
 
-def _mesh_of_ids(ids: np.ndarray, names: tuple[Any, ...], types: tuple[AxisType, ...]) -> Mesh:
-    """The mesh of the devices with these numbers in this process."""
-    known = {device.id: device for device in _all_devices()}
+def _mesh_of_ids(ids: np.ndarray, names: tuple[Any, ...], types: tuple[AxisType, ...], platform: str = "cpu") -> Mesh:
+    """The mesh of the devices with these numbers, of a platform of this process."""
+    known = {device.id: device for device in _devices_of(platform)}
     missing = sorted(set(ids.flat) - set(known))
     if missing:
         raise ValueError(f"unpickling a mesh: there are no devices of the numbers {missing} here, only {sorted(known)}")
     return Mesh(np.array([known[i] for i in ids.flat], object).reshape(ids.shape), names, types)
 
 
-_all_devices: Callable[[], Sequence[Any]]
+_devices_of: Callable[[str], Sequence[Any]]
+_platform_of: Callable[[Any], str]
 
 
-def install_devices(devices: Callable[[], Sequence[Any]]) -> None:
-    """Install the function that lists the devices (called once by the engine)."""
-    global _all_devices
-    _all_devices = devices
+def install_devices(devices_of: Callable[[str], Sequence[Any]], platform_of: Callable[[Any], str]) -> None:
+    """Install the functions that list a platform's devices and name a device's platform (called once)."""
+    global _devices_of, _platform_of
+    _devices_of, _platform_of = devices_of, platform_of
 
 
 NO_MESH = AbstractMesh((), ())

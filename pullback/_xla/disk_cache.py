@@ -13,7 +13,7 @@ from pullback._core import counters
 from pullback._core.config import config
 from pullback._core.typing import AnyValue
 from pullback._core.version import __version__
-from pullback._xla import engine
+from pullback._xla import engine, platforms
 from pullback._xla.program_files import ProgramFolder
 
 
@@ -44,15 +44,16 @@ def folder() -> ProgramFolder | None:
 
 
 @cache
-def _surroundings() -> bytes:
-    """What a program depends on besides its text and options: versions, the processor, the threads, XLA's flags."""
-    client = engine.client()
+def _surroundings(client: Any) -> bytes:
+    """What a program depends on besides its text and options: versions, the devices, the threads, XLA's flags."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parts = [
         __version__,
         _jaxlib_version(),
         client.platform,
         client.platform_version,
+        platforms.identity_of(client),
+        *sorted({device.device_kind for device in client.local_devices()}),
         *_processor(),
         f"{threads} threads",
         os.environ.get("NPROC", ""),
@@ -85,11 +86,11 @@ def _processor() -> Sequence[str]:
     return known
 
 
-def name_of(text: str, options: Sequence[tuple[str, Any]]) -> str:
-    """The name of a program: the digest of all that it depends on."""
+def name_of(text: str, options: Sequence[tuple[str, Any]], client: Any = None) -> str:
+    """The name of a program: the digest of all that it depends on. `client` is that of its platform."""
     import hashlib
 
-    digest = hashlib.sha256(_surroundings())
+    digest = hashlib.sha256(_surroundings(engine.client() if client is None else client))
     digest.update(b"\0" + repr(sorted(options)).encode() + b"\0")
     digest.update(text.encode())
     return digest.hexdigest()
@@ -99,12 +100,13 @@ def compiled(
     text: str, options: Sequence[tuple[str, Any]], settings: AnyValue, devices: tuple[Any, ...] | None = None
 ) -> tuple[Any, str]:
     """The loaded program of a module's text, and whether it is from "disk", or was "compiled" and kept there."""
-    client, kept = engine.client(), folder()
+    client, kept = engine.client() if devices is None else devices[0].client, folder()
     on = engine.device_list(devices)
     if kept is None:
         counters.count("compiles")
         return client.compile_and_load(text.encode(), on, settings), "compiled"
-    name = name_of(text, options if devices is None else (*options, ("devices", [device.id for device in devices])))
+    ids = () if devices is None else (("devices", [device.id for device in devices]),)
+    name = name_of(text, (*options, *ids), client)
     data = kept.read(name)
     if data is not None:
         try:

@@ -1,4 +1,7 @@
-"""The engine: the XLA client, its devices, and transfers of data to and from them. Started at the first use."""
+"""The engine: XLA's client of the processor, its devices, and transfers to and from them. Started at the first use.
+
+Other platforms have clients of their own (`platforms`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from pullback._core import array as array_module
 from pullback._core import dtypes
 from pullback._core.array import ConcreteArray
 from pullback._core.config import config, fixed, forget_traces
-from pullback._core.meshes import install_devices
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 
@@ -93,21 +95,13 @@ def device_count_asked() -> int:
 
 
 def devices() -> list[Any]:
-    """The devices of this process."""
+    """The processor's devices of this process."""
     return client().local_devices()
-
-
-def all_devices() -> list[Any]:
-    """The devices of all processes."""
-    return client().devices()
-
-
-install_devices(all_devices)
 
 
 @cache
 def device() -> Any:
-    """The device that arrays are on if nothing else is said."""
+    """The processor's first device, where arrays are that were not put elsewhere."""
     return devices()[0]
 
 
@@ -131,14 +125,16 @@ def parsed(text: str, as_hlo: bool) -> Any:
         return xla_client()._xla.mlir.mlir_module_to_xla_computation(text, use_tuple_args=False, return_tuple=False)
     from jaxlib.mlir import ir
     from jaxlib.mlir._mlir_libs import _jax_mlir_ext
-    from jaxlib.mlir.dialects import stablehlo
+    from jaxlib.mlir.dialects import chlo, sdy, stablehlo
 
+    # a context of its own for each module: it keeps all their constants
     registry = ir.DialectRegistry()
     _jax_mlir_ext.register_dialects(registry)
     context = ir.Context()
     context.append_dialect_registry(registry)
     context.load_all_available_dialects()
-    stablehlo.register_dialect(context)
+    for dialect in (stablehlo, chlo, sdy):
+        dialect.register_dialect(context)
     return ir.Module.parse(text, context)
 
 

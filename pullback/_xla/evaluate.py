@@ -24,7 +24,7 @@ from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
 from pullback._core.types import NotAnArrayError, ShapedArray, no_array
 from pullback._core.typing import AnyValue
-from pullback._xla import engine
+from pullback._xla import engine, platforms
 from pullback._xla.executable import QUICK, Executable, ProgramOfValues, compile_jaxpr, lasting
 from pullback._xla.fast_paths import process_eagerly
 from pullback._xla.placed_programs import compile_placed, spread_of
@@ -114,7 +114,8 @@ def _where_they_are(primitive, args, params) -> list[ConcreteArray]:
         key, program = None, None
     if program is None:
         jaxpr = single_equation(primitive, avals, params)
-        program = compile_placed(jaxpr, spread_of(primitive.name, places, [None] * len(jaxpr.outvars)), options=QUICK)
+        spread = spread_of(primitive.name, places, [None] * len(jaxpr.outvars))
+        program = compile_placed(jaxpr, spread, options=QUICK if spread.platform == platforms.HOST else ())
         if key is not None:
             lasting.keep(key, program, size_of(program.text()))
     return program.run(args)

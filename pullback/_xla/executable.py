@@ -154,7 +154,9 @@ def compile_jaxpr(
     return program_of(jaxpr, module, places, options, lasts, report)
 
 
-def module_of(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[Module, Sequence[int]]:
+def module_of(
+    jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), platform: str = "cpu"
+) -> tuple[Module, Sequence[int]]:
     """The module of a jaxpr, in which the parts of values of own types are arguments, and its donated arguments."""
     if jaxpr.has_own_types:
         places, n = set(), 0
@@ -163,7 +165,7 @@ def module_of(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[Modu
             places |= set(range(n, n + count)) if i in donated else set()
             n += count
         jaxpr, donated = _lower_types(jaxpr), frozenset(places)
-    return lower_module(jaxpr, donated), sorted(donated)
+    return lower_module(jaxpr, donated, platform=platform), sorted(donated)
 
 
 def program_of(

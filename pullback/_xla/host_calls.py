@@ -27,7 +27,7 @@ from pullback._xla.lowering import Block, Value, from_carrier, to_carrier
 
 HostCall = Callable[..., Sequence[np.ndarray]]
 
-_TARGET = "xla_ffi_python_cpu_callback"
+_TARGETS = {"cpu": "xla_ffi_python_cpu_callback", "cuda": "xla_ffi_python_gpu_callback"}
 
 
 def emit_host_call(
@@ -37,6 +37,11 @@ def emit_host_call(
 
     An effectful call is never dropped, and runs after every effectful call that was emitted before it.
     """
+    platform = ctx.module.platform
+    if platform not in _TARGETS:
+        raise NotImplementedError(
+            f"calls to the host are not available on {platform!r}, whose plugin has no custom call for them"
+        )
     avals = [x.aval for x in operands]
     ordered = effectful and ctx.order is not None
     given = [to_carrier(ctx, x) for x in operands]
@@ -47,8 +52,8 @@ def emit_host_call(
     callbacks = ctx.module.callbacks
     callbacks.append(_entry(function, avals, out_avals, ordered))
     attributes = (
-        f'call_target_name = "{_TARGET}", api_version = 4 : i32, has_side_effect = {str(effectful).lower()}, '
-        f"backend_config = {{index = {len(callbacks) - 1} : ui64}}"
+        f'call_target_name = "{_TARGETS[platform]}", api_version = 4 : i32, '
+        f"has_side_effect = {str(effectful).lower()}, backend_config = {{index = {len(callbacks) - 1} : ui64}}"
     )
     spread = ctx.module.spread
     if spread is not None and len(spread.devices) > 1 and ctx.module.manual is None:
@@ -107,22 +112,9 @@ def compile_with_callbacks(
     text: str, callbacks: Sequence[Callable], settings: Any, devices: tuple[Any, ...] | None = None
 ) -> Any:
     """Compile a module that calls Python functions; the program keeps them alive."""
-    from jaxlib.mlir import ir
-    from jaxlib.mlir._mlir_libs import _jax_mlir_ext
-    from jaxlib.mlir.dialects import chlo, sdy, stablehlo
-
-    # functions cannot be passed with text, only with a module; its context is not reused, as it keeps all constants
-    registry = ir.DialectRegistry()
-    _jax_mlir_ext.register_dialects(registry)
-    context = ir.Context()
-    context.append_dialect_registry(registry)
-    context.load_all_available_dialects()
-    stablehlo.register_dialect(context)
-    chlo.register_dialect(context)
-    sdy.register_dialect(context)
-    with context:
-        module = ir.Module.parse(text)
-    return engine.client().compile_and_load(module, engine.device_list(devices), settings, list(callbacks))
+    module = engine.parsed(text, as_hlo=False)  # functions cannot be passed with text
+    client = engine.client() if devices is None else devices[0].client
+    return client.compile_and_load(module, engine.device_list(devices), settings, list(callbacks))
 
 
 def waiting(loaded: AnyValue) -> Callable:

@@ -1,4 +1,4 @@
-"""Calls of LAPACK from compiled programs: its routines come with jaxlib, as custom calls.
+"""Calls of LAPACK from compiled programs: its routines come with jaxlib, as custom calls; on other platforms, its like.
 
 A routine takes stacks of matrices, each stored column by column; the engine transposes if a layout requires it.
 """
@@ -11,8 +11,10 @@ from functools import cache
 import numpy as np
 
 from pullback._core.types import ShapedArray
+from pullback._xla import cusolver
 from pullback._xla.engine import xla_client
 from pullback._xla.lowering import Block, Value
+from pullback._xla.matrix_calls import matrix_call
 
 _PREFIXES = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
@@ -30,36 +32,27 @@ def lapack_call(
 
     `rank` is the number of leading axes that index the matrices of a stack; values with two more axes are matrices.
     `settings` are the routine's options by name, each a letter or a number. `overwrites` is the operand whose memory
-    the first result reuses.
+    the first result reuses. NotImplementedError for a platform that has no such routine.
     """
-    _register()
-    attributes = [
-        f'call_target_name = "lapack_{_PREFIXES[operands[0].aval.dtype.name]}{routine}_ffi"',
-        "api_version = 4 : i32",
-        f"backend_config = {{{', '.join(f'{k} = {_setting(v)}' for k, v in (settings or {}).items())}}}",
-        f"operand_layouts = [{', '.join(_layout(x.aval, rank) for x in operands)}]",
-        f"result_layouts = [{', '.join(_layout(aval, rank) for aval in out_avals)}]",
-    ]
-    if overwrites is not None:
-        index = "output_tuple_indices = [0]" if len(out_avals) > 1 else "output_tuple_indices = []"
-        attributes.append(
-            f"output_operand_aliases = [#stablehlo.output_operand_alias<{index}, "
-            f"operand_index = {overwrites}, operand_tuple_indices = []>]"
+    platform = ctx.module.platform
+    if platform == "cuda" and routine in cusolver.CALLS:
+        return cusolver.CALLS[routine](ctx, operands, out_avals, rank, settings or {})
+    if platform != "cpu":
+        name = cusolver.MISSING.get(routine)
+        raise NotImplementedError(
+            f"{f'{name}: ' if name else ''}the routine {routine!r} of LAPACK is not available on {platform!r}, whose "
+            "plugin has no such custom call. Compute it on the processor: call it outside of jit, or use "
+            "jit(f, backend='cpu')"
         )
-    outs = ctx.op("stablehlo.custom_call", operands, list(out_avals), ", ".join(attributes))
-    return outs
+    _register()
+    target = f"lapack_{_PREFIXES[operands[0].aval.dtype.name]}{routine}_ffi"
+    config = {name: _setting(value) for name, value in (settings or {}).items()}
+    first = [] if overwrites is None else [overwrites]
+    return matrix_call(ctx, target, operands, out_avals, rank, config, first)
 
 
 def _setting(value: str | int) -> str:
     return f"{value} : i32" if isinstance(value, int) else f"{ord(value)} : ui8"
-
-
-def _layout(aval: ShapedArray, rank: int) -> str:
-    """The layout of an array: its axes from the fastest varying to the slowest."""
-    order = list(reversed(range(aval.ndim)))
-    if aval.ndim == rank + 2:
-        order[:2] = reversed(order[:2])
-    return f"dense<{order if order else ''}> : tensor<{len(order)}xindex>"
 
 
 @cache

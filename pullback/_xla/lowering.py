@@ -131,6 +131,8 @@ class Module:
         self.repeated: set[int] = set()
         # the devices, if it is a program of several
         self.spread: Spread | None = None
+        # the platform that it is for, by which rules choose custom calls
+        self.platform: str = "cpu"
         # the `shard_map` that is being emitted, and the number of operations that exchange data
         self.manual: Manual | None = None
         self.channels: int = 0
@@ -404,13 +406,17 @@ def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
     return [env[v] if type(v) is Var else _literal(ctx, v) for v in jaxpr.outvars]
 
 
-def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), spread: Spread | None = None) -> Module:
-    """The module whose `main` computes the jaxpr, its constants first among the inputs; on several devices if `spread`.
+def lower_module(
+    jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), spread: Spread | None = None, platform: str = "cpu"
+) -> Module:
+    """The module whose `main` computes the jaxpr, its constants first among the inputs; on several devices if `spread`,
+    which then knows the platform.
 
     At the boundary of `main`, values have types that every reader of buffers knows, see `engine.carrier`.
     """
     module = Module()
     module.spread = spread
+    module.platform = platform if spread is None else spread.platform
     module.names["main"] = 1
     module.ordered = jaxpr.effectful
     module.repeated = repeated_calls(jaxpr)

@@ -17,7 +17,7 @@ from pullback._core.placed_array import PlacedArray, placed
 from pullback._core.sharding import NamedSharding, Sharding
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
-from pullback._xla import disk_cache, distributed, engine, host_calls, placement
+from pullback._xla import disk_cache, distributed, engine, host_calls, placement, platforms
 from pullback._xla.executable import lasting
 from pullback._xla.lowering import Module, lower_module
 from pullback._xla.programs import size_of
@@ -73,7 +73,7 @@ class PlacedProgram:
         self.name: str = f"{spread.name} of {', '.join(aval.str_short() for aval in avals)}"
         self.processes: tuple[int, ...] = distributed.processes_of(spread.devices)
         self.checked: bool = False
-        self.alone: bool = len(spread.devices) > 1 and engine.client().platform == "cpu"
+        self.alone: bool = len(spread.devices) > 1 and spread.devices[0].platform == "cpu"
         make = engine.xla_client()._xla.array_result_handler
         self.handlers: list[Any] = []
         for aval, out in zip(self.out_avals, self.outs, strict=True):
@@ -164,8 +164,7 @@ def spread_of(
         spread.name = where
         return spread
     if not given:
-        device = engine.device() if config.default_device is None else config.default_device
-        return Spread((device,), None, ins, outs)
+        return Spread((platforms.first(),), None, ins, outs)
     first_place, first = next((p for p in given if len(p[1].flat_devices) > 1), given[0])
     for place, at in given:
         # constraints inside may name the devices in another order, buffers may not
@@ -185,7 +184,9 @@ def spread_of(
 
 
 def _ids(sharding: Sharding) -> str:
-    return f"devices {[device.id for device in sharding.flat_devices]}"
+    ids = [device.id for device in sharding.flat_devices]
+    platform = platforms.name_of(sharding.flat_devices[0])
+    return f"devices {ids}" if len(platforms.started()) == 1 else f"devices {ids} of {platform!r}"
 
 
 def placements_in(jaxpr: Jaxpr) -> tuple[Sharding, ...]:

@@ -14,15 +14,17 @@ from pullback._core.placed_array import PlacedArray, placed
 from pullback._core.sharding import Sharding, SingleDeviceSharding
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, Shape
-from pullback._xla import distributed, engine
+from pullback._xla import distributed, engine, platforms
 
 
 @lru_cache(4096)
 def label(placement: Sharding, ndim: int, first: int = 0) -> Any:
     """The engine's description of a placement of arrays of this rank, its devices rotated so that `first` leads."""
+    return _label(placement.tiles(ndim), placement.flat_devices, first)
+
+
+def _label(tiles: np.ndarray, devices: tuple[Any, ...], first: int = 0) -> Any:
     xc = engine.xla_client()
-    tiles = placement.tiles(ndim)
-    devices = placement.flat_devices
     described = xc.OpSharding()
     if tiles.shape[-1] == tiles.size:
         described.type = xc.OpSharding.Type.REPLICATED
@@ -60,7 +62,11 @@ def indices_here(placement: Sharding, shape: Shape) -> tuple[list[Any], list[Any
 
 def is_default(placement: Sharding) -> bool:
     """Return whether it is where arrays are if nothing else is said."""
-    return isinstance(placement, SingleDeviceSharding) and placement.device == engine.device()
+    return (
+        isinstance(placement, SingleDeviceSharding)
+        and placement.device == engine.device()
+        and platforms.elsewhere() is None
+    )
 
 
 def put(x: ConcreteArray, placement: Sharding) -> ConcreteArray:
@@ -71,6 +77,8 @@ def put(x: ConcreteArray, placement: Sharding) -> ConcreteArray:
             return x
         if representative(x.placement, ndim) is representative(placement, ndim):
             return placed(x.aval, x._checked_buffer(), placement)
+        if _is_copied_part_by_part(x.placement, placement, ndim):
+            return placed(x.aval, copy_buffer(x._checked_buffer(), x.aval, placement), placement)
     if is_default(placement):
         return array_of(x.aval, x.value) if type(x) is PlacedArray else x
     value, aval = np.asarray(x.value), engine.carrier(x.aval)
@@ -78,6 +86,18 @@ def put(x: ConcreteArray, placement: Sharding) -> ConcreteArray:
         value = engine.carried_value(value)
     devices, indices = indices_here(placement, aval.shape)
     return placed(x.aval, buffer_of_parts(aval, placement, devices, [value[i] for i in indices]), placement)
+
+
+def _is_copied_part_by_part(old: Sharding, new: Sharding, ndim: int) -> bool:
+    """Return whether the engine moves an array by itself, each part from one device to another: not by the host."""
+    ends = {platforms.name_of(at.flat_devices[0]) for at in (old, new)}
+    return (
+        ends != {platforms.HOST}
+        and not is_default(new)
+        and old.is_fully_addressable
+        and new.is_fully_addressable
+        and np.array_equal(old.tiles(ndim), new.tiles(ndim))
+    )
 
 
 def buffer_of_parts(aval: ShapedArray, placement: Sharding, devices: list[Any], parts: Sequence[np.ndarray]) -> Any:
@@ -123,12 +143,36 @@ def read_parts(buffer: AnyValue, aval: ShapedArray, placement: Sharding) -> list
     xla = engine.xla_client()._xla
     keep = xla.ArrayCopySemantics.REUSE_INPUT
     mine = placement.addressable_devices
+    readable = placement.flat_devices
+    if not is_readable(readable[0]):
+        readable = _staging(len(readable))
+        buffer = _copied(buffer, placement.tiles(aval.ndim), readable)
     result = []
     for i, device in enumerate(placement.flat_devices):
         if device in mine:
-            rotated = xla.reorder_shards(buffer, label(placement, aval.ndim, i), keep) if i else buffer
+            rotated = xla.reorder_shards(buffer, _label(placement.tiles(aval.ndim), readable, i), keep) if i else buffer
             part = np.from_dlpack(_Capsule(xla.buffer_to_dlpack_managed_tensor(rotated)))
             result.append((device, _own_value(part, aval)))
+    return result
+
+
+def is_readable(device: Any) -> bool:
+    """Return whether NumPy can read the memory of a device."""
+    return device.platform == "cpu"
+
+
+@lru_cache(16)
+def _staging(count: int) -> tuple[Any, ...]:
+    """So many devices of the processor's, to which parts are copied from memory that NumPy cannot read."""
+    return tuple(engine.xla_client().make_cpu_client(asynchronous=True, num_devices=count).local_devices())
+
+
+def _copied(buffer: AnyValue, tiles: np.ndarray, devices: tuple[Any, ...]) -> Any:
+    """A buffer of the same parts on these devices, with memory of its own."""
+    xc = engine.xla_client()
+    (result,) = xc.batched_copy_array_to_devices_with_sharding(
+        [buffer], [engine.device_list(devices)], [_label(tiles, devices)], [xc.ArrayCopySemantics.ALWAYS_COPY]
+    )
     return result
 
 
@@ -146,13 +190,8 @@ def from_parts(aval: ShapedArray, placement: Sharding, parts: dict[Any, np.ndarr
 
 
 def copy_buffer(buffer: AnyValue, aval: ShapedArray, placement: Sharding) -> Any:
-    """A buffer of the same parts with memory of its own, on the same devices."""
-    xc = engine.xla_client()
-    devices = engine.device_list(placement.flat_devices)
-    (result,) = xc.batched_copy_array_to_devices_with_sharding(
-        [buffer], [devices], [label(placement, aval.ndim)], [xc.ArrayCopySemantics.ALWAYS_COPY]
-    )
-    return result
+    """A buffer of the same parts with memory of its own, on the devices of a placement."""
+    return _copied(buffer, placement.tiles(aval.ndim), placement.flat_devices)
 
 
 placed_array.install_placement(read_parts, put, copy_buffer, wait)

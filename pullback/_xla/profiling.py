@@ -10,7 +10,7 @@ from typing import Any
 from jaxlib import _profile_data, _profiler
 
 from pullback._core.typing import AnyValue
-from pullback._xla import engine
+from pullback._xla import engine, platforms
 
 ProfileOptions: Any = _profiler.ProfileOptions
 ProfileData: Any = _profile_data.ProfileData
@@ -48,11 +48,9 @@ def running() -> bool:
 
 
 def memory(platform: str | None) -> bytes:
-    """The memory that the engine holds, as a compressed profile; ValueError for another platform than its own."""
-    client = engine.client()
-    if platform not in (None, client.platform):
-        raise ValueError(f"device_memory_profile: the platform is {client.platform!r}, got {platform!r}")
-    return gzip.compress(client.heap_profile())
+    """The memory that the engine holds, as a compressed profile; RuntimeError for a platform that there is not."""
+    name = platforms.default() if platform is None else platform
+    return gzip.compress(platforms.client_of(name, "device_memory_profile").heap_profile())
 
 
 def start_server(port: int, with_engine: bool) -> Any:

@@ -17,7 +17,7 @@ from pullback._core.sharding import (
     spec_of,
 )
 from pullback._core.typing import AnyValue
-from pullback._xla import engine
+from pullback._xla import engine, platforms
 
 
 class Spread:
@@ -34,6 +34,7 @@ class Spread:
         self.mesh: Mesh | None = mesh
         self.ins: tuple[Sharding | None, ...] = tuple(ins)
         self.outs: tuple[Sharding | None, ...] = tuple(outs)
+        self.platform: str = platforms.name_of(devices[0])
         self._meshes: dict[str, str] = {}
         # what messages call the program
         self.name = ""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.errors import boundary
-from pullback._xla import engine
+from pullback._xla import platforms
 
 __all__ = ["create_device_mesh", "create_hybrid_device_mesh"]
 
@@ -35,7 +35,7 @@ def create_device_mesh(
     >>> create_device_mesh((1, 1), pb.devices()[:1]).shape
     (1, 1)
     """
-    given = engine.all_devices() if devices is None else list(devices)
+    given = platforms.devices() if devices is None else list(devices)
     if prod(mesh_shape) != len(given):
         raise ValueError(
             f"create_device_mesh: a mesh of shape {tuple(mesh_shape)} has {prod(mesh_shape)} devices, got {len(given)}"
@@ -68,7 +68,7 @@ def create_hybrid_device_mesh(
     (1, 1)
     """
     name = "create_hybrid_device_mesh"
-    given = engine.all_devices() if devices is None else list(devices)
+    given = platforms.devices() if devices is None else list(devices)
     if len(mesh_shape) != len(dcn_mesh_shape):
         raise ValueError(f"{name}: expected shapes of one length, got {tuple(mesh_shape)} and {tuple(dcn_mesh_shape)}")
     by_process: dict[int, list[Any]] = {}

@@ -5,31 +5,30 @@ from __future__ import annotations
 import typing as _typing
 from typing import Any
 
-from pullback._api.devices import check_backend, clear_caches, default_backend, devices
-from pullback._core.config import config
+from pullback._api.devices import clear_caches
 from pullback._core.lazy import attributes as _attributes
-from pullback._xla import engine
+from pullback._xla import platforms
 
 __all__ = ["backends", "clear_backends", "clear_in_memory_compilation_cache", "get_backend", "get_default_device"]
 
 
 def get_backend(platform: str | None = None) -> Any:
-    """The engine's client. RuntimeError for a platform other than "cpu".
+    """The engine's client of a platform, by default of that which programs run on. RuntimeError for one there is not.
 
     >>> get_backend().platform
     'cpu'
     """
-    check_backend("get_backend", platform)
-    return engine.client()
+    return platforms.client_of(platforms.default() if platform is None else platform, "get_backend")
 
 
 def backends() -> dict[str, Any]:
-    """The engine's clients by platform. Raises nothing.
+    """The engine's clients by platform, of those that have been started. Raises nothing.
 
     >>> list(backends())
     ['cpu']
     """
-    return {default_backend(): engine.client()}
+    platforms.default()
+    return platforms.started()
 
 
 def get_default_device() -> Any:
@@ -38,7 +37,7 @@ def get_default_device() -> Any:
     >>> get_default_device().platform
     'cpu'
     """
-    return config.default_device or devices()[0]
+    return platforms.first()
 
 
 def clear_in_memory_compilation_cache() -> None:

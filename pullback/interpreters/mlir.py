@@ -9,7 +9,7 @@ import typing as _typing
 from collections.abc import Callable
 from typing import Any
 
-from pullback._api.rule_tables import LoweringContext, lower_from, lower_fun
+from pullback._api.rule_tables import LoweringContext, lower_from, lower_fun, rule_of_platform
 from pullback._core.arguments import check_callable
 from pullback._core.errors import described
 from pullback._core.lazy import attributes as _attributes
@@ -33,7 +33,7 @@ def register_lowering(
     Args:
       prim: the primitive.
       rule: it gets `ctx.avals_in`, `ctx.avals_out` and what ARCHITECTURE.md says of `ctx`; it returns values.
-      platform: None or "cpu"; rules for others are never used here.
+      platform: the platform that the rule is for, such as "cpu" or "cuda"; None: all that have no rule of their own.
       inline, cacheable: without meaning here.
 
     Raises: TypeError for anything but a primitive and a function.
@@ -48,8 +48,7 @@ def register_lowering(
     if not isinstance(prim, Primitive):
         raise TypeError(f"register_lowering: expected a primitive, got {described(prim)}")
     check_callable(f"register_lowering of {prim}", rule)
-    if platform in (None, "cpu"):
-        prim.lower = lower_from(prim, rule)
+    prim.lower = rule_of_platform(prim, platform, lower_from(prim, rule))
 
 
 if not _typing.TYPE_CHECKING:

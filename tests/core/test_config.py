@@ -72,6 +72,7 @@ def test_defaults():
         "default_prng_impl": "threefry2x32",
         "platforms": None,
         "platform_name": None,
+        "cuda_visible_devices": "all",
         "num_cpu_devices": 1,
     }
 
@@ -217,11 +218,21 @@ def test_options_without_effect_keep_any_value():
 
 
 def test_options_with_one_value():
-    config.update("jax_platforms", "cpu")
-    config.update("jax_platform_name", "")
-    for name, value in (("platforms", "cuda"), ("default_prng_impl", "mt19937")):
+    for name, value in (("platforms", 3), ("platform_name", ["cpu"]), ("default_prng_impl", "mt19937")):
         with pytest.raises(ValueError, match=f"config option '{name}': expected"):
             config.update(f"jax_{name}", value)
+
+
+def test_names_of_platforms():
+    config.update("jax_platforms", " CPU , ")
+    assert config.platforms == "cpu"
+    config.update("jax_platforms", "")
+    assert config.platforms is None
+    config.update("jax_platform_name", "cpu")
+    try:
+        assert (config.jax_platform_name, pb.default_backend()) == ("cpu", "cpu")
+    finally:
+        config.update("jax_platform_name", None)
 
 
 def test_the_number_of_devices_is_fixed_once_the_engine_has_started():
