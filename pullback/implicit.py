@@ -19,7 +19,8 @@ from typing import Any
 import pullback._krylov as krylov
 from pullback import lax
 from pullback import numpy as pnp
-from pullback._api.derivatives import grad, linear_transpose, linearize
+from pullback._api.derivatives import grad
+from pullback._api.linear_maps import linear_transpose, linearize
 from pullback._api.vectorize import vmap
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import is_array_like

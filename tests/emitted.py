@@ -5,8 +5,8 @@ import numpy as np
 from pullback._core.array import array_of
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
-from pullback._xla.evaluate import single_equation
 from pullback._xla.executable import Executable, compile_jaxpr
+from pullback._xla.single_operations import single_equation
 
 
 def aval_of(shape, dtype):

@@ -1,4 +1,4 @@
-"""`jvp`, `linearize`, `linear_transpose`, `grad` and `value_and_grad`: flatten, trace, unflatten."""
+"""`jvp`, `grad` and `value_and_grad`: flatten, trace, unflatten."""
 
 from __future__ import annotations
 
@@ -6,26 +6,15 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
-from pullback._analysis.linearity import not_linear
-from pullback._analysis.uniform import vanishes
 from pullback._api.auxiliary import strip_aux
-from pullback._api.flat_functions import Flat, FlatWithRefs, contents_of, refs_among
-from pullback._api.linear_functions import (
-    Pushforward,
-    as_tangent,
-    describe_mismatch,
-    float0_zeros,
-    received,
-)
+from pullback._api.flat_functions import Flat, FlatWithRefs, contents_of, prepared, refs_among
 from pullback._api.unconnected import check_unconnected, pull_connected
-from pullback._api.vjp_object import VJP
+from pullback._api.users_tangents import as_tangent, describe_mismatch, float0_zeros, received
 from pullback._core import dtypes
 from pullback._core.arguments import (
     argument_path,
-    aval_of,
     canonical_argnums,
     check_callable,
-    check_leaves,
     chosen_argnums,
     lift_leaves,
 )
@@ -34,13 +23,12 @@ from pullback._core.errors import boundary, describe_function, fold, function_na
 from pullback._core.refs import Ref
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
-from pullback._core.types import ShapedArray, is_differentiable, is_trivial, make_aval
+from pullback._core.types import ShapedArray, is_trivial, make_aval
 from pullback._core.typing import AnyValue, Aux, P, PyTree, R
-from pullback._higher_order.parts import prepared
 from pullback._ops.shape import instantiate
 from pullback._transforms.jvp import jvp_flat
-from pullback._transforms.linearize import Node, linearize_flat
-from pullback._transforms.transpose import pull, record_linear
+from pullback._transforms.linearize import linearize_flat
+from pullback._transforms.transpose import pull
 
 
 def _check_tuple(function: str, name: str, value: AnyValue) -> None:
@@ -116,82 +104,6 @@ def jvp(
     ]
     value = flat.out_tree.unflatten(outs), flat.out_tree.unflatten(tangents_out)
     return (*value, strip_aux(flat.aux)) if has_aux else value
-
-
-@overload
-def linearize(fun: Callable[..., R], *primals: PyTree, has_aux: Literal[False] = False) -> tuple[R, Pushforward]: ...
-@overload
-def linearize(
-    fun: Callable[..., tuple[R, Aux]], *primals: PyTree, has_aux: Literal[True]
-) -> tuple[R, Pushforward, Aux]: ...
-@overload
-def linearize(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tuple[Any, ...]: ...
-@boundary
-def linearize(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tuple[Any, ...]:
-    """The value of `fun` at `primals` and its derivative there, as a function of tangents.
-
-    The primal computation runs once; each call of the derivative runs the linear part only. It is a pytree, as is the
-    pullback of `vjp`.
-
-    Returns: `(primals_out, f_jvp)`, and with `has_aux` the auxiliary result.
-    Raises: TypeError if `fun` is not callable, and for arguments or results that are not arrays; of `f_jvp`, TypeError
-      for tangents with another structure or dtype than the arguments, ValueError for other shapes.
-
-    >>> import pullback as pb, pullback.numpy as pnp
-    >>> y, f_jvp = pb.linearize(lambda x: x ** 2, 3.)
-    >>> print(y, f_jvp(1.), f_jvp(2.))
-    9.0 6.0 12.0
-    """
-    check_callable("linearize", fun)
-    leaves, tree = tree_flatten(primals)
-    xs = lift_leaves("linearize", fun, leaves, primals)
-    flat = Flat("linearize", fun, primals, {}, tree, None, has_aux)
-    outs, linear = linearize_flat(prepared(flat), xs, subject=f"linearize of {describe_function(fun)}")
-    value = flat.out_tree.unflatten(outs)
-    push = Pushforward(fun, linear, [x.aval for x in xs], tree, [o.aval for o in outs], flat.out_tree)
-    return (value, push, strip_aux(flat.aux)) if has_aux else (value, push)
-
-
-@boundary
-def linear_transpose(fun: Callable[..., Any], *primals: PyTree) -> VJP:
-    """The transpose of a function that is linear in all its arguments.
-
-    Args:
-      fun: the linear function.
-      primals: arrays or `ShapeDtypeStruct`s that give the types of its arguments; their values are not used.
-
-    Returns: a function from a cotangent of the result to a tuple of cotangents, one for each argument.
-    Raises: TypeError or NotImplementedError if `fun` applies an operation that is not linear.
-
-    >>> import pullback as pb
-    >>> [float(c) for c in pb.linear_transpose(lambda x, y: 2 * x - y, 1., 1.)(3.)]
-    [6.0, -3.0]
-    """
-    check_callable("linear_transpose", fun)
-    check_leaves("linear_transpose", fun, primals, structs=True)
-    leaves, tree = tree_flatten(primals)
-    avals = [aval_of(x) for x in leaves]
-    for i, aval in enumerate(avals):
-        if not is_differentiable(aval):
-            path = tree_flatten_with_path(primals)[0][i][0]
-            raise TypeError(
-                f"linear_transpose of {function_name(fun)}: {argument_path(fun, path[0].idx, path[1:])} "
-                f"has type {aval.str_short()}; only floating-point and complex arguments can be transposed"
-            )
-    flat = Flat("linear_transpose", fun, primals, {}, tree, None, False)
-    linear = record_linear(flat, avals, f"linear_transpose of {describe_function(fun)}")
-    culprit = not_linear(linear.records, linear.outputs)
-    if culprit is not None or not all(type(t) is Node or vanishes(t) for t in linear.outputs):
-        why = (
-            "a result does not depend on"
-            if culprit is None
-            else (
-                f"'{culprit.name}' puts together what depends on its arguments and what does not. Leave out what "
-                "does not vanish with"
-            )
-        )
-        raise TypeError(f"linear_transpose: {describe_function(fun)} is not linear: {why} its arguments.")
-    return VJP(fun, linear, avals, tree, [o.aval for o in linear.outputs], flat.out_tree)
 
 
 def _check_grad_input(
@@ -422,6 +334,3 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
             raise
 
     return gradient
-
-
-__all__ = ["grad", "jvp", "linear_transpose", "linearize", "value_and_grad"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from pullback._api.derivatives import jvp, linearize
+from pullback._api.derivatives import jvp
+from pullback._api.linear_maps import linearize
 from pullback._api.reverse_mode import vjp
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import PyTree

@@ -12,6 +12,7 @@ from pullback._core.errors import function_name
 from pullback._core.flat_function import FlatFunction
 from pullback._core.ref_changes import refs_exist
 from pullback._core.refs import Ref, make_ref
+from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef
 from pullback._ops.shape import instantiate
 
@@ -96,3 +97,9 @@ class FlatWithRefs(Flat):
 
 
 __all__ = ["Flat", "FlatWithRefs", "contents_of", "refs_among"]
+
+
+def prepared(flat: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+    """A flat function that is about to be differentiated, ready for that inside of `shard_map`; else itself."""
+    parts = context.parts
+    return flat if parts is None else parts.prepared(flat)

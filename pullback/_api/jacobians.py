@@ -9,7 +9,7 @@ import numpy as np
 
 from pullback._api.auxiliary import strip_aux
 from pullback._api.derivatives import _check_grad_input
-from pullback._api.flat_functions import Flat
+from pullback._api.flat_functions import Flat, prepared
 from pullback._api.unconnected import check_unconnected, refuse_unconnected
 from pullback._core import dtypes
 from pullback._core.arguments import canonical_argnums, check_callable, chosen_argnums, lift_leaves
@@ -20,7 +20,6 @@ from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapedArray
 from pullback._core.typing import Aux, P, PyTree
 from pullback._core.zeros import Zero
-from pullback._higher_order.parts import prepared
 from pullback._ops.shape import convert_element_type, move_axis, reshape, zeros_like_aval
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import linearize_flat

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
 from pullback._api.auxiliary import strip_aux
-from pullback._api.flat_functions import Flat, FlatWithRefs, contents_of, refs_among
+from pullback._api.flat_functions import Flat, FlatWithRefs, contents_of, prepared, refs_among
 from pullback._api.jit import jit
 from pullback._api.vjp_object import VJP
 from pullback._core.arguments import argument_path, canonical_argnums, check_callable, lift_leaves
@@ -20,7 +20,6 @@ from pullback._core.errors import (
 )
 from pullback._core.tree import PyTreeDef, tree_flatten
 from pullback._core.typing import Aux, PyTree, R
-from pullback._higher_order.parts import prepared
 from pullback._transforms.linearize import Linearized, linearize_flat
 
 

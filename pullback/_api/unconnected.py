@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pullback._api.linear_functions import float0_zeros, of_weakness
+from pullback._api.users_tangents import float0_zeros, of_weakness
 from pullback._core.arguments import argument_path
 from pullback._core.errors import function_name
 from pullback._core.tree_paths import tree_flatten_with_path

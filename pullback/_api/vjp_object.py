@@ -12,16 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pullback._api.gradient_entries import DidntWant, DontWant, GradRef, GradValue, NotNeeded, NotSaveable, is_entry
-from pullback._api.linear_functions import (
-    LinearFunction,
-    Structure,
-    WrongCotangent,
-    as_tangent,
-    describe_mismatch,
-    received,
-)
+from pullback._api.linear_functions import LinearFunction, Structure
 from pullback._api.residuals import Residual, SavedResiduals, traced_residuals
 from pullback._api.taps import collected_logs
+from pullback._api.users_tangents import WrongCotangent, as_tangent, describe_mismatch, received
 from pullback._core.arguments import argument_path
 from pullback._core.array import is_array_like, lift
 from pullback._core.errors import boundary, described, function_name

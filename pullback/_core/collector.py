@@ -56,7 +56,7 @@ _pace = _Pace()
 
 def _after_collection(phase: str, info: dict[str, Any]) -> None:
     if phase == "stop":
-        trace: Trace | None = context.trace
+        trace: Trace | None = getattr(context, "trace", None)  # none while the package is being loaded
         while trace is not None:
             if trace.recorded >= LONG:
                 _pace.longer(trace)

@@ -318,8 +318,9 @@ class Config(threading.local):
         """Nothing: options are set by `update`, by context managers and by the environment."""
 
 
+_environ = dict(os.environ)
 for _name in _CHOICES:
-    setattr(Config, _name, _from_environment(_name, dict(os.environ)))
+    setattr(Config, _name, _from_environment(_name, _environ))
     setattr(Config, f"jax_{_name}", property(attrgetter(_name)))
 for _name, _value in _OPEN.items():
     setattr(Config, _name, _value)

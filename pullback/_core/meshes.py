@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -216,7 +217,12 @@ def _mesh_of_ids(ids: np.ndarray, names: tuple[Any, ...], types: tuple[AxisType,
     return Mesh(np.array([known[i] for i in ids.flat], object).reshape(ids.shape), names, types)
 
 
-_devices_of: Callable[[str], Sequence[Any]]
+def _load_platforms(platform: str) -> Sequence[Any]:
+    import_module("pullback._xla.platforms")  # installs the functions
+    return _devices_of(platform)
+
+
+_devices_of: Callable[[str], Sequence[Any]] = _load_platforms
 _platform_of: Callable[[Any], str]
 
 

@@ -56,9 +56,9 @@ the `vmap` that binds the name.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from types import EllipsisType
 from typing import Any
 
@@ -72,10 +72,16 @@ from pullback._core.typing import AnyValue
 _CACHE_LIMIT = 4096
 # whether an access to a reference has been recorded in a jaxpr: then `bind` calls the function that discharges them
 discharge_refs = [False]
-_discharge: Callable[..., Any]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+def _load_discharge(*args: Any) -> Any:
+    import_module("pullback._core.discharge")  # installs the function
+    return _discharge(*args)
+
+
+_discharge: Callable[..., Any] = _load_discharge
+
+
 class Traits:
     """Properties of an operation beyond its rules.
 
@@ -102,6 +108,12 @@ class Traits:
     own_types: bool = False
     placements: Callable[..., Sequence[Any]] | None = None
     ruled: bool = False
+
+    def __init__(self, **traits: Any):
+        for name, value in traits.items():
+            if name not in Traits.__annotations__:
+                raise TypeError(f"there is no trait {name!r}")
+            setattr(self, name, value)
 
 
 _NO_TRAITS = Traits()
@@ -145,7 +157,7 @@ class Primitive:
 
     def has(self, **traits: AnyValue) -> None:
         """Set traits."""
-        self.traits = dataclasses.replace(self.traits, **traits)
+        self.traits = Traits(**{**vars(self.traits), **traits})
 
     def bodies(self, params: dict[str, Any]) -> Sequence[HeldJaxpr]:
         """The jaxprs that it runs: none unless it is a `HigherOrder`."""

@@ -30,7 +30,7 @@ from pullback._transforms.accumulators import set_accumulate
 from pullback._transforms.dce import dce
 from pullback._transforms.harvest import VALUE, harvest_bodies
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 # --- named values, which policies can refer to ---
 

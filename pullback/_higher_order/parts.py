@@ -85,6 +85,10 @@ class Parts:
     def __init__(self, names: tuple[Any, ...]):
         self.names = names
 
+    def prepared(self, flat: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+        """A flat function that is about to be differentiated, ready for that inside of `shard_map`."""
+        return _prepared(flat, self.names)
+
 
 @contextmanager
 def parts_along(names: tuple[Any, ...]) -> Iterator[None]:
@@ -97,12 +101,7 @@ def parts_along(names: tuple[Any, ...]) -> Iterator[None]:
         context.parts = outer
 
 
-def prepared(flat: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
-    """A flat function that is about to be differentiated, ready for that inside of `shard_map`; else itself."""
-    parts = context.parts
-    if parts is None:
-        return flat
-
+def _prepared(flat: Callable[..., Sequence[Any]], names: tuple[Any, ...]) -> Callable[..., Sequence[Any]]:
     def fun(*args):
         rest: list[Any] = []
 
@@ -114,7 +113,7 @@ def prepared(flat: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]
             return [*outs, *[leaves[i] for i in rest[2]]]
 
         jaxpr, consts = stage_open(traced, [x.aval for x in args], "a function that is differentiated in shard_map")
-        results = eval_jaxpr(loosened(jaxpr, parts.names), [], *consts, *args)
+        results = eval_jaxpr(loosened(jaxpr, names), [], *consts, *args)
         leaves, tree, places, n = rest
         for i, x in zip(places, results[n:], strict=True):
             leaves[i] = x

@@ -41,7 +41,7 @@ from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import pad, slice_in_dim
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.vmap import batch_flat, batch_jaxpr
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 
 def _stage(name: str, computation: Callable, dtypes: Sequence[np.dtype], structure: Any) -> Jaxpr:

@@ -36,9 +36,9 @@ from pullback._transforms.harvest import HarvestTrace, harvest_jaxpr, tap_sites
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
 from pullback._transforms.vmap import batch_jaxpr
-from pullback._xla.evaluate import single_equation
 from pullback._xla.manual import Manual
 from pullback._xla.placed_programs import run_where_they_are
+from pullback._xla.single_operations import single_equation
 
 Specs = tuple[PartitionSpec, ...]
 

@@ -20,7 +20,7 @@ from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_in_dim, instantiate, move_axis
 from pullback._ops.slicing import axis_of
 from pullback._ops.slicing import slice as slice_op
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 # --- concatenate ---
 

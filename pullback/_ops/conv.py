@@ -34,7 +34,7 @@ from pullback._ops.rules import bilinear_taylor, per_operand_jvp
 from pullback._ops.shape import convert_element_type, move_axis, reshape
 from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import rev
-from pullback._xla.lowering import int_array, int_matrix
+from pullback._xla.attributes import int_array, int_matrix
 
 # --- wrappers ---
 

@@ -24,7 +24,7 @@ from pullback._ops.shape import move_axis
 from pullback._ops.slicing import axis_of, pad_p
 from pullback._ops.sort import along_axis, comparable
 from pullback._ops.special import logaddexp
-from pullback._xla.lowering import int_array, int_matrix
+from pullback._xla.attributes import int_array, int_matrix
 
 
 def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Callable, accepts: tuple) -> Primitive:

@@ -35,7 +35,7 @@ from pullback._ops.shape import (
     zeros_like_aval,
 )
 from pullback._ops.slicing import axis_of
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 _INDEX = np.dtype(np.int32)
 

@@ -20,7 +20,7 @@ from pullback._ops.dynamic_slicing import dynamic_index_in_dim
 from pullback._ops.rules import keeps_type, linear_jvp
 from pullback._ops.shape import broadcast_in_dim, canonical_axes, move_axis, reshape, zeros_like_aval
 from pullback._ops.slicing import index_in_dim, slice_in_dim
-from pullback._xla.lowering import int_array, int_matrix
+from pullback._xla.attributes import int_array, int_matrix
 from pullback._xla.manual import channel, groups_attribute, manual_of
 
 _INDEX = np.dtype(np.int32)

@@ -6,7 +6,7 @@ An `Expr` is a value being lowered that supports Python's operators.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.staging import stage
 from pullback._core.types import make_aval
-from pullback._xla.lowering import Block, Value
+
+if TYPE_CHECKING:
+    from pullback._xla.lowering import Block, Value
 
 _BOOL = np.dtype(bool)
 

@@ -27,7 +27,7 @@ from pullback._ops.rules import linear_jvp
 from pullback._ops.shape import convert_element_type, full, move_axis, transpose
 from pullback._ops.slicing import pad
 from pullback._ops.trig import complex_dtype, conj, real_dtype
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 fft_p: Primitive = Primitive("fft")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,7 +39,10 @@ from pullback._ops.shape import (
     reshape,
     zeros_like_aval,
 )
-from pullback._xla.lowering import Block, Value, int_array
+from pullback._xla.attributes import int_array
+
+if TYPE_CHECKING:
+    from pullback._xla.lowering import Block, Value
 
 # --- shared by gather and scatter ---
 

@@ -13,16 +13,21 @@ The programs take up to 0.2 s to compile: smaller arrays are not worth it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pullback._core.array import array_of
+from pullback._core.lazy import LateModule
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._ops.complex_parts import lowering
 from pullback._ops.expressions import Expr, polynomial, where_any, written
-from pullback._xla.evaluate import program_if_worth
+
+if TYPE_CHECKING:
+    from pullback._xla import single_operations
+else:
+    single_operations = LateModule("pullback._xla.single_operations")
 
 LARGE = 65_536
 # the elements that a kernel computes in about the time in which its program is compiled
@@ -37,7 +42,7 @@ def hand_over(p: Primitive) -> None:
     def run(x):
         if x.size >= LARGE and x.dtype == _SINGLE:
             aval = make_aval(x.shape, x.dtype)
-            program = program_if_worth(p, (aval,), {}, x.size / _A_COMPILATION, options=())
+            program = single_operations.program_if_worth(p, (aval,), {}, x.size / _A_COMPILATION, options=())
             if program is not None:
                 return program.run([array_of(aval, x)])[0].value
         return kernel(x)

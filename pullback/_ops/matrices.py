@@ -41,8 +41,8 @@ from pullback._ops.shape import (
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.trig import conj, imag, real
 from pullback._xla import lapack
-from pullback._xla.evaluate import program_if_worth
 from pullback._xla.lowering import Block, Value
+from pullback._xla.single_operations import program_if_worth
 
 _INDEX = np.dtype(np.int32)
 # stacks of this size are worth a compiled program, once this many matrices have gone through the kernel

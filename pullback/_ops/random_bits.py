@@ -22,8 +22,9 @@ from pullback._core.types import ShapedArray, make_aval
 from pullback._ops.families import broadcast_shapes, elementwise_batch, elementwise_lower
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, move_axis
-from pullback._xla.evaluate import single_equation
-from pullback._xla.lowering import Block, Value, int_array
+from pullback._xla.attributes import int_array
+from pullback._xla.lowering import Block, Value
+from pullback._xla.single_operations import single_equation
 
 _U32 = np.dtype(np.uint32)
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))

@@ -30,7 +30,7 @@ from pullback._ops.shape import (
     transpose,
 )
 from pullback._ops.slicing import slice_in_dim
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 
 def kept_shape(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from pullback._core.typing import AnyValue, DTypeLike, ShapeLike
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import accumulator, reduced
 from pullback._ops.rules import linear_jvp
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 # --- shapes and axes given by users ---
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pullback._core.config import config
 from pullback._core.errors import described
 from pullback._core.jaxpr import Jaxpr
+from pullback._core.lazy import LateModule
 from pullback._core.meshes import AbstractMesh, Mesh
 from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
@@ -16,9 +17,13 @@ from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, Placement, PyTree
 from pullback._ops.rules import linear_jvp
-from pullback._xla import placement
-from pullback._xla.evaluate import single_equation
-from pullback._xla.placed_programs import PlacedProgram, compile_placed, spread_of
+
+if TYPE_CHECKING:
+    from pullback._xla import placed_programs, placement, single_operations
+else:
+    placed_programs = LateModule("pullback._xla.placed_programs")
+    placement = LateModule("pullback._xla.placement")
+    single_operations = LateModule("pullback._xla.single_operations")
 
 sharding_constraint_p: Primitive = Primitive("sharding_constraint")
 
@@ -102,15 +107,17 @@ def moved(x: PlacedArray, sharding: Sharding) -> PlacedArray:
     jaxpr = _identity(x.aval, sharding)
 
     def make():
-        return compile_placed(jaxpr, spread_of("device_put", (x.placement,), (sharding,)))
+        return placed_programs.compile_placed(
+            jaxpr, placed_programs.spread_of("device_put", (x.placement,), (sharding,))
+        )
 
-    program: PlacedProgram = jaxpr.derive(("placed", x.placement), make)
+    program: placed_programs.PlacedProgram = jaxpr.derive(("placed", x.placement), make)
     return cast(PlacedArray, program.run([x])[0])
 
 
 @lru_cache(256)
 def _identity(aval: ShapedArray, sharding: Sharding) -> Jaxpr:
-    return single_equation(sharding_constraint_p, (aval,), {"sharding": sharding})
+    return single_operations.single_equation(sharding_constraint_p, (aval,), {"sharding": sharding})
 
 
 def _type(x, sharding):

@@ -22,7 +22,7 @@ from pullback._ops.families import operands
 from pullback._ops.rules import linear_jvp
 from pullback._ops.scattered import Scattered
 from pullback._ops.shape import full, instantiate, move_axis, reduce_sum, reshape, squeeze
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 # from how many times the part on, the cotangent of a small part is added in place
 _FEW_PARTS = 8

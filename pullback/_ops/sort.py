@@ -24,7 +24,7 @@ from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_in_dim, full, move_axis, reshape
 from pullback._ops.slicing import axis_of
 from pullback._ops.trig import real_dtype
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 _INDEX = np.dtype(np.int32)
 

@@ -19,7 +19,7 @@ from pullback._ops.gather_numpy import GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
 from pullback._ops.rules import linear_jvp, zero_jvp
 from pullback._ops.shape import move_axis, reshape
-from pullback._xla.lowering import int_array, int_matrix
+from pullback._xla.attributes import int_array, int_matrix
 
 _INDEX = np.dtype(np.int32)
 

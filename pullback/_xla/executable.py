@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from importlib import import_module
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -207,7 +208,12 @@ class ProgramOfValues:
         return all_values(self.out_avals, self.program.run(all_parts(args)))
 
 
-_lower_types: Callable[[Jaxpr], Jaxpr]
+def _load_pass(jaxpr: Jaxpr) -> Jaxpr:
+    import_module("pullback._higher_order.call")  # installs it
+    return _lower_types(jaxpr)
+
+
+_lower_types: Callable[[Jaxpr], Jaxpr] = _load_pass
 
 
 def install_type_lowering(lower_types: Callable[[Jaxpr], Jaxpr]) -> None:

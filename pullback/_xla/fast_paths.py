@@ -17,17 +17,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from operator import attrgetter, is_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pullback._core import numpy_state
 from pullback._core.array import ConcreteArray
 from pullback._core.config import config, nans_were_debugged
-from pullback._core.nans import inspect_operation
+from pullback._core.lazy import LateModule
 from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
 from pullback._core.tree import PyTreeDef, tree_structure
 from pullback._core.types import ShapedArray
-from pullback._xla.executable import Executable
+
+if TYPE_CHECKING:
+    from pullback._core import nans
+    from pullback._xla.executable import Executable
+else:
+    nans = LateModule("pullback._core.nans")
 
 _enter, _leave = numpy_state.enter, numpy_state.leave
 _aval = attrgetter("aval")
@@ -73,7 +78,7 @@ def process_eagerly(self: Any, primitive: Primitive, args: Sequence[Any], params
     array.aval = aval
     array._value = out
     if nans_were_debugged[0] and config.debugging:
-        inspect_operation(primitive, args, (array,), params)
+        nans.inspect_operation(primitive, args, (array,), params)
     return array
 
 

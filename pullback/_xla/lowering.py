@@ -18,6 +18,7 @@ from pullback._core.primitive import missing_rule_message
 from pullback._core.sharding import Sharding
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
+from pullback._xla.attributes import int_array
 from pullback._xla.engine import carrier, is_stand_in, is_widened
 from pullback._xla.manual import Manual
 from pullback._xla.outlining import Part, parts, repeated_calls
@@ -62,19 +63,6 @@ def tensor_type(aval: ShapedArray) -> str:
         dims = "".join(f"{d}x" for d in aval.shape)
         text = _types[aval] = f"tensor<{dims}{_ELEMENTS[aval.dtype]}>"
     return text
-
-
-def int_array(values: Sequence[int]) -> str:
-    """An MLIR attribute holding 64-bit integers."""
-    return f"array<i64: {', '.join(map(str, values))}>" if len(values) else "array<i64>"
-
-
-def int_matrix(rows: Sequence[Sequence[int]]) -> str:
-    """An MLIR attribute holding a 2-d table of 64-bit integers."""
-    if not rows:
-        return "dense<> : tensor<0x2xi64>"
-    body = ", ".join("[" + ", ".join(map(str, row)) + "]" for row in rows)
-    return f"dense<[{body}]> : tensor<{len(rows)}x{len(rows[0])}xi64>"
 
 
 def dense(value: AnyValue, dtype: np.dtype) -> str:

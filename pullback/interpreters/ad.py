@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._api.derivatives import jvp as jvp
-from pullback._api.derivatives import linearize as linearize
+from pullback._api.linear_maps import linearize as linearize
 from pullback._api.rule_tables import UndefinedPrimal, primitive_jvps, primitive_transposes
 from pullback._core.array import Array
 from pullback._core.errors import described

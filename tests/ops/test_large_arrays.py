@@ -79,8 +79,8 @@ def test_eager_calls_pass_to_the_program(p, exact, monkeypatch):
         asked.append(found is not None)
         return found
 
-    through = large_arrays.program_if_worth
-    monkeypatch.setattr(large_arrays, "program_if_worth", program_if_worth)
+    through = large_arrays.single_operations.program_if_worth
+    monkeypatch.setattr(large_arrays.single_operations, "program_if_worth", program_if_worth)
     monkeypatch.setattr(large_arrays, "_A_COMPILATION", 2 * (N + 7))
     x = pnp.array(np.resize(numbers(), N + 7))
     first, second, third = [np.asarray(p.bind(x)) for _ in range(3)]

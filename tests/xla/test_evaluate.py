@@ -9,7 +9,8 @@ from pullback._core.array import lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._xla import evaluate, executable
-from pullback._xla.evaluate import concrete, eagerly, evaluator, program_if_worth, single_equation
+from pullback._xla.evaluate import concrete, eagerly, evaluator
+from pullback._xla.single_operations import program_if_worth, single_equation
 from pullback.debug import counters
 from pullback.errors import UnexpectedTracerError
 

@@ -10,8 +10,8 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
-from pullback._xla.evaluate import single_equation
 from pullback._xla.lowering import Block, Module, dense, int_array, int_matrix, lower_module, tensor_type
+from pullback._xla.single_operations import single_equation
 from pullback.errors import RuleNotDefinedError
 
 F32 = np.dtype(np.float32)

@@ -16,9 +16,9 @@ from pullback._core.jaxpr import HeldJaxpr, Jaxpr
 from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
 from pullback._core.trace import context
-from pullback._xla.evaluate import single_equation
 from pullback._xla.executable import compile_jaxpr, lasting
 from pullback._xla.placed_programs import run_where_they_are, runs_elsewhere
+from pullback._xla.single_operations import single_equation
 
 # equations interpreted before XLA takes over: about 20 ms, the time to compile a small loop
 BUDGET = 10_000

@@ -36,7 +36,7 @@ from pullback._transforms.linearize import Linearized
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr
 from pullback._transforms.transpose import pull, record_linear
 from pullback._transforms.vmap import batch_jaxpr, with_leading, without_leading
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 
 def _bodies(params):

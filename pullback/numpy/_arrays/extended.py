@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pullback._api.vectorize import vmap
 from pullback._core.errors import boundary, fold
+from pullback._core.lazy import LateModule
 from pullback._core.public_array import ExtendedArray
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
-from pullback._core.typing import AnyValue
+from pullback._core.typing import AnyValue, F
 from pullback._core.users_trees import extended_arrays_exist
 
-_MOVING = (
-    "atleast_1d atleast_2d atleast_3d broadcast_to concat concatenate expand_dims flip fliplr flipud hstack moveaxis "
-    "permute_dims ravel repeat reshape roll rollaxis rot90 select split squeeze stack swapaxes take take_along_axis "
-    "tile transpose unstack vstack where"
-).split()
+if TYPE_CHECKING:
+    from pullback._api import vectorize
+else:
+    vectorize = LateModule("pullback._api.vectorize")
 
 
-_COMPARING = ("array_equal", "array_equiv")
+def moves_entries(fun: F) -> F:
+    """A `boundary` of a function that only moves entries: arrays of extended dtypes go through it word by word."""
+    return _accepting(fun, through_words)
 
 
-def accept_extended(namespace: dict[str, Any]) -> None:
-    """Have those functions of a public module that only move entries, or compare, take arrays of extended dtypes."""
-    for names, through in ((_MOVING, through_words), (_COMPARING, _of_words)):
-        for name in names:
-            namespace[name] = _accepting(namespace[name].__wrapped__, namespace["__name__"], through)
+def compares(fun: F) -> F:
+    """A `boundary` of a function that compares arrays: those of one extended dtype by all their words."""
+    return _accepting(fun, _of_words)
 
 
-def _accepting(fun: Callable[..., Any], module: str, through: Callable[..., Any]) -> Callable[..., Any]:
+def _accepting(fun: F, through: Callable[..., Any]) -> F:
     """A `boundary` of the function that looks for such arrays when the function has refused its arguments."""
 
     @functools.wraps(fun)
@@ -45,8 +44,7 @@ def _accepting(fun: Callable[..., Any], module: str, through: Callable[..., Any]
                 raise
         return through(fun, args, kwargs)
 
-    entry.__module__ = module  # where it is found by its name, and its examples are run
-    return entry
+    return entry  # type: ignore[return-value]
 
 
 def _is_extended(x: AnyValue) -> bool:
@@ -71,7 +69,7 @@ def through_words(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
         inner_args, inner_kwargs = tree_unflatten(tree, given)
         return fun(*inner_args, **inner_kwargs)
 
-    words = vmap(of_one_word, in_axes=-1, out_axes=-1)(*[leaves[i].words for i in at])
+    words = vectorize.vmap(of_one_word, in_axes=-1, out_axes=-1)(*[leaves[i].words for i in at])
     return tree_map(kind.of_words, words)
 
 

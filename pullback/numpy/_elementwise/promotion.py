@@ -11,6 +11,7 @@ import inspect
 import operator
 import warnings
 from collections.abc import Callable
+from types import CodeType
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -285,11 +286,18 @@ def _conversion(kind: ShapedArray | type, dtype: np.dtype, weak: bool) -> Callab
 UFUNCS = frozenset("add bitwise_and bitwise_or bitwise_xor maximum minimum multiply negative subtract".split())
 
 
+# the signatures of functions, which those with one body share
+_shown: dict[CodeType, inspect.Signature] = {}
+
+
 def hide_keywords(function: Any) -> None:
     """Leave `out` and `where` out of the signature of a function."""
-    whole = inspect.signature(function)
-    shown = [p for p in whole.parameters.values() if p.name not in ("out", "where")]
-    function.__signature__ = whole.replace(parameters=shown)
+    sig = _shown.get(function.__code__)
+    if sig is None:
+        whole = inspect.signature(function)
+        shown = [p for p in whole.parameters.values() if p.name not in ("out", "where")]
+        sig = _shown[function.__code__] = whole.replace(parameters=shown)
+    function.__signature__ = sig
 
 
 def refuse_keywords(name: str, out: AnyValue, where: AnyValue) -> None:

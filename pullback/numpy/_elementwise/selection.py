@@ -12,6 +12,7 @@ from pullback._ops import elementwise as e
 from pullback._ops import reduce, shape, trig
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.elementwise import scalar
+from pullback.numpy._arrays.extended import compares
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import (
     ANY,
@@ -196,7 +197,7 @@ def allclose(
     return _all(_near("allclose", a, b, rtol, atol, equal_nan))
 
 
-@boundary
+@compares
 def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Array:
     """True if two arrays have one shape and equal elements; a bool of shape ().
 
@@ -212,7 +213,7 @@ def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Array:
     return _all(_same(a1, a2, "array_equal", equal_nan))
 
 
-@boundary
+@compares
 def array_equiv(a1: ArrayLike, a2: ArrayLike) -> Array:
     """True if two arrays are equal after broadcasting; a bool of shape (), False if shapes do not broadcast.
 

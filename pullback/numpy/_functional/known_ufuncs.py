@@ -1,4 +1,7 @@
-"""NumPy's ufunc methods of the functions that JAX has them for, by the reductions that are primitives or one sum."""
+"""NumPy's ufunc methods of the functions that JAX has them for, by the reductions that are primitives or one sum.
+
+The public module loads these functions from here, so that they come with their methods.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,17 @@ from pullback._core.typing import AnyValue, Axis
 from pullback._ops import cumulative, elementwise, softmax
 from pullback._ops import reduce as reductions
 from pullback._ops.families import scalar_like
-from pullback.numpy._elementwise import arithmetic, functions, logic
+from pullback.numpy._elementwise.arithmetic import add, multiply, negative, subtract
+from pullback.numpy._elementwise.functions import logaddexp, logaddexp2, maximum, minimum
+from pullback.numpy._elementwise.logic import (
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    logical_and,
+    logical_or,
+    logical_xor,
+    truth,
+)
 from pullback.numpy._elementwise.promotion import INEXACT, as_operand, operand_for, promote_operands
 from pullback.numpy._functional.ufuncs import ufunc
 from pullback.numpy._reductions import reductions as r
@@ -62,7 +75,7 @@ def _logaddexp2_reduce(a: ArrayLike, axis: Axis, keepdims: bool, initial: AnyVal
     rate = scalar_like(np.log(2), x.aval.dtype)
     total = _logaddexp_reduce(elementwise.mul(x, rate), axis=axis, keepdims=keepdims, initial=None, where=where)
     y = elementwise.div(total, rate)
-    return y if initial is None else functions.logaddexp2(y, initial)
+    return y if initial is None else logaddexp2(y, initial)
 
 
 def _logaddexp_accumulate(x: Array, axis: int) -> Array:
@@ -98,22 +111,22 @@ def _updates(method: str) -> Callable:
     return way
 
 
-_logaddexp_reduce = _by_primitive(functions.logaddexp, softmax.logsumexp_p, -np.inf, _real_inexact("logaddexp.reduce"))
+_logaddexp_reduce = _by_primitive(logaddexp, softmax.logsumexp_p, -np.inf, _real_inexact("logaddexp.reduce"))
 
-_attach(arithmetic.negative, 1)
-_attach(arithmetic.add, 2, 0, reduce=_sums, accumulate=_running(cumulative.cumsum_p), at=_updates("add"))
-_attach(arithmetic.subtract, 2, at=_updates("subtract"))
-_attach(arithmetic.multiply, 2, 1, reduce=_products, accumulate=_running(cumulative.cumprod_p), at=_updates("multiply"))
-_attach(functions.maximum, 2, reduce=_extremes("maximum.reduce", r.largest), at=_updates("max"))
-_attach(functions.minimum, 2, reduce=_extremes("minimum.reduce", r.smallest), at=_updates("min"))
-_attach(functions.logaddexp, 2, -np.inf, reduce=_logaddexp_reduce, accumulate=_logaddexp_accumulate)
-_attach(functions.logaddexp2, 2, -np.inf, reduce=_logaddexp2_reduce)
+_attach(negative, 1)
+_attach(add, 2, 0, reduce=_sums, accumulate=_running(cumulative.cumsum_p), at=_updates("add"))
+_attach(subtract, 2, at=_updates("subtract"))
+_attach(multiply, 2, 1, reduce=_products, accumulate=_running(cumulative.cumprod_p), at=_updates("multiply"))
+_attach(maximum, 2, reduce=_extremes("maximum.reduce", r.largest), at=_updates("max"))
+_attach(minimum, 2, reduce=_extremes("minimum.reduce", r.smallest), at=_updates("min"))
+_attach(logaddexp, 2, -np.inf, reduce=_logaddexp_reduce, accumulate=_logaddexp_accumulate)
+_attach(logaddexp2, 2, -np.inf, reduce=_logaddexp2_reduce)
 for _function, _p, _identity, _prepare in (
-    (logic.bitwise_and, reductions.reduce_and_p, -1, _unchanged),
-    (logic.bitwise_or, reductions.reduce_or_p, 0, _unchanged),
-    (logic.bitwise_xor, reductions.reduce_xor_p, 0, _unchanged),
-    (logic.logical_and, reductions.reduce_and_p, True, logic.truth),
-    (logic.logical_or, reductions.reduce_or_p, False, logic.truth),
-    (logic.logical_xor, reductions.reduce_xor_p, False, logic.truth),
+    (bitwise_and, reductions.reduce_and_p, -1, _unchanged),
+    (bitwise_or, reductions.reduce_or_p, 0, _unchanged),
+    (bitwise_xor, reductions.reduce_xor_p, 0, _unchanged),
+    (logical_and, reductions.reduce_and_p, True, truth),
+    (logical_or, reductions.reduce_or_p, False, truth),
+    (logical_xor, reductions.reduce_xor_p, False, truth),
 ):
     _attach(_function, 2, _identity, reduce=_by_primitive(_function, _p, _identity, _prepare))

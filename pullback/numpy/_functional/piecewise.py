@@ -15,6 +15,7 @@ from pullback._ops import compare
 from pullback._ops import shape as shape_ops
 from pullback._ops.elementwise import scalar
 from pullback._ops.identity import only_where
+from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._creation.creation import from_list
 from pullback.numpy._elementwise.arithmetic import remainder
 from pullback.numpy._elementwise.logic import logical_and, logical_not
@@ -26,7 +27,7 @@ from pullback.numpy._shape.joining import unstack
 __all__ = ["select", "choose", "piecewise"]
 
 
-@boundary
+@moves_entries
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: ArrayLike = 0) -> Array:
     """For each entry, the choice whose condition is the first to be true there, or else the default. All broadcast.
 

@@ -28,6 +28,7 @@ from pullback._ops.families import broadcast_shapes
 from pullback._ops.gather_numpy import CLIP, FILL, PROMISE, GatherDimensionNumbers, GatherScatterMode, mode_of
 from pullback._ops.gather_scatter import gather_p
 from pullback._ops.slicing import rev, slice_p
+from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._elementwise.arithmetic import remainder
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import as_operand
@@ -158,7 +159,7 @@ def iterate(x: Array) -> Iterator[Array]:
 # --- reading by position ---
 
 
-@boundary
+@moves_entries
 def take(
     a: ArrayLike,
     indices: NestedArrayLike,
@@ -253,7 +254,7 @@ def along_axis(
     return arr, vectors, GatherDimensionNumbers((), (i,), (i,), others, others), i
 
 
-@boundary
+@moves_entries
 def take_along_axis(
     arr: ArrayLike,
     indices: ArrayLike,

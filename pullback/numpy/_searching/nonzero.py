@@ -18,6 +18,7 @@ from pullback._ops.elementwise import add, div, rem
 from pullback._ops.families import scalar_like
 from pullback._ops.shape import convert_element_type, full, reshape, shape_of
 from pullback._ops.sort import searchsorted
+from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._elementwise import selection
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import as_operand
@@ -148,7 +149,7 @@ def where(
     size: int | None = None,
     fill_value: ArrayLike | None = None,
 ) -> tuple[Array, ...]: ...
-@boundary
+@moves_entries
 def where(
     condition: ArrayLike,
     x: ArrayLike | None = None,

@@ -18,6 +18,7 @@ from pullback._ops.gather_numpy import CLIP, GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
 from pullback._ops.scatter_functions import scatter_add
 from pullback._ops.slicing import slice_in_dim
+from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._creation.creation import array, as_array
 from pullback.numpy._elementwise.promotion import as_operand, cast, integer
 from pullback.numpy._reductions.cumulative import cumsum
@@ -70,7 +71,7 @@ def _promoted(arrays: list[Array], dtype: DTypeLike | None = None) -> list[Array
     return [cast(x, kind, weak) for x in arrays]
 
 
-@boundary
+@moves_entries
 def concatenate(
     arrays: Sequence[ArrayLike] | Array | np.ndarray, axis: int | None = 0, dtype: DTypeLike | None = None
 ) -> Array:
@@ -103,7 +104,7 @@ def joined(name: str, xs: list[Array], axis: int | None, dtype: DTypeLike | None
     return assemble.concatenate(xs, i)
 
 
-@boundary
+@moves_entries
 def concat(arrays: Sequence[ArrayLike] | Array | np.ndarray, /, *, axis: int | None = 0) -> Array:
     """`concatenate`, by its name in the array API; the same errors.
 
@@ -114,7 +115,7 @@ def concat(arrays: Sequence[ArrayLike] | Array | np.ndarray, /, *, axis: int | N
     return joined("concat", _sequence("concat", arrays), axis)
 
 
-@boundary
+@moves_entries
 def stack(
     arrays: Sequence[ArrayLike] | Array | np.ndarray, axis: int = 0, out: None = None, dtype: DTypeLike | None = None
 ) -> Array:
@@ -135,7 +136,7 @@ def stack(
     return assemble.concatenate([shape_ops.reshape(x, longer) for x in xs], to)
 
 
-@boundary
+@moves_entries
 def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
     """Split `x` into arrays along an axis, which they lack. ValueError for an axis out of bounds.
 
@@ -154,7 +155,7 @@ def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
     return tuple(shape_ops.reshape(part, rest) for part in assemble.split(x, (1,) * shape[i], i))
 
 
-@boundary
+@moves_entries
 def vstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | None = None) -> Array:
     """The arrays below each other: joined along the first axis, vectors as rows.
 
@@ -167,7 +168,7 @@ def vstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | Non
     return joined("vstack", [atleast_2d(x) for x in _sequence("vstack", tup)], 0, dtype)
 
 
-@boundary
+@moves_entries
 def hstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | None = None) -> Array:
     """The arrays stacked horizontally: joined along the second axis, vectors along their only one.
 
@@ -288,7 +289,7 @@ def _split(
     return [slice_in_dim(x, a, max(a, b), 1, i) for a, b in zip(edges, edges[1:])]  # noqa: RUF007
 
 
-@boundary
+@moves_entries
 def split(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray, axis: int = 0) -> list[Array]:
     """`ary` cut along an axis into a number of equal parts, or before the given positions.
 
@@ -354,7 +355,7 @@ def dsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np
 # --- repeating ---
 
 
-@boundary
+@moves_entries
 def tile(A: ArrayLike, reps: ShapeLike | np.ndarray) -> Array:
     """`A` as a whole repeated along its axes, the last one for a single number; more numbers add axes in front.
 
@@ -380,7 +381,7 @@ def tile(A: ArrayLike, reps: ShapeLike | np.ndarray) -> Array:
     return shape_ops.reshape(wide, tuple(r * m for r, m in zip(counts, shape, strict=True)))
 
 
-@boundary
+@moves_entries
 def repeat(
     a: ArrayLike, repeats: ArrayLike | Sequence[int], axis: int | None = None, *, total_repeat_length: int | None = None
 ) -> Array:

@@ -19,6 +19,7 @@ from pullback._ops.elementwise import scalar, sub
 from pullback._ops.families import broadcast_shapes as broadcast
 from pullback._ops.shape import shape_of
 from pullback._ops.slicing import rev, slice_in_dim
+from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._creation.creation import asarray, copied
 from pullback.numpy._elementwise.arithmetic import remainder
 from pullback.numpy._elementwise.promotion import as_operand
@@ -51,7 +52,7 @@ __all__ = [
 # --- shapes ---
 
 
-@boundary
+@moves_entries
 def reshape(a: ArrayLike, shape: ShapeLike, order: str = "C", *, copy: bool | None = None) -> Array:
     """The elements of `a` in another shape, of which one length may be -1, to be inferred.
 
@@ -108,7 +109,7 @@ def complete_shape(name: str, aval: ShapedArray, shape: AnyValue) -> tuple[int, 
     return target
 
 
-@boundary
+@moves_entries
 def ravel(a: ArrayLike, order: str = "C") -> Array:
     """The elements of `a` along one axis. `order` is as for `reshape`; ValueError for others.
 
@@ -121,7 +122,7 @@ def ravel(a: ArrayLike, order: str = "C") -> Array:
     return copied(x) if y is x is a else y
 
 
-@boundary
+@moves_entries
 def expand_dims(a: ArrayLike, axis: int | Sequence[int]) -> Array:
     """`a` with axes of length 1 inserted at the positions `axis` of the result.
 
@@ -136,7 +137,7 @@ def expand_dims(a: ArrayLike, axis: int | Sequence[int]) -> Array:
     return distinct(shape_ops.expand_dims(x, axes_of("expand_dims", axis, x.aval.ndim + count)), a)
 
 
-@boundary
+@moves_entries
 def squeeze(a: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
     """`a` without the axes of length 1, all or those named; ValueError where one is longer.
 
@@ -154,7 +155,7 @@ def squeeze(a: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
     return distinct(shape_ops.reshape(x, tuple(n for i, n in enumerate(shape) if i not in axes)), a)
 
 
-@boundary
+@moves_entries
 def broadcast_to(array: ArrayLike, shape: ShapeLike) -> Array:
     """`array` repeated to a shape, as operands of different shapes are: axes of length 1 stretch, leading ones appear.
 
@@ -207,7 +208,7 @@ def broadcast_shapes(*shapes: ShapeLike) -> tuple[int, ...]:
     return broadcast("broadcast_shapes", *[shape_of("broadcast_shapes", s) for s in shapes]) if shapes else ()
 
 
-@boundary
+@moves_entries
 def atleast_1d(*arys: NestedArrayLike) -> Any:
     """The arguments as arrays of at least 1 axis; a list of them, where there are several.
 
@@ -220,7 +221,7 @@ def atleast_1d(*arys: NestedArrayLike) -> Any:
     return _each("atleast_1d", arys, lambda x: shape_ops.reshape(x, x.aval.shape or (1,)))
 
 
-@boundary
+@moves_entries
 def atleast_2d(*arys: NestedArrayLike) -> Any:
     """The arguments as arrays of at least 2 axes, new ones in front. TypeError for anything but an array.
 
@@ -238,7 +239,7 @@ def _to_3d(x: Array) -> Array:
     return shape_ops.reshape(x, (1, *(shape or (1,)), 1)) if len(shape) < 2 else x
 
 
-@boundary
+@moves_entries
 def atleast_3d(*arys: NestedArrayLike) -> Any:
     """The arguments as arrays of at least 3 axes: a vector becomes (1, n, 1), a matrix (m, n, 1).
 
@@ -262,7 +263,7 @@ def _each(name, arys, change):
 # --- the order of axes ---
 
 
-@boundary
+@moves_entries
 def transpose(a: ArrayLike, axes: Sequence[int] | None = None) -> Array:
     """`a` with its axes in another order, by default reversed: axis `i` of the result is `axes[i]` of `a`.
 
@@ -286,7 +287,7 @@ def permuted(name: str, x: Array, axes: Sequence[int] | None) -> Array:
     return shape_ops.transpose(x, order)
 
 
-@boundary
+@moves_entries
 def permute_dims(a: ArrayLike, /, axes: Sequence[int]) -> Array:
     """`transpose`, with the order given. ValueError unless `axes` names each axis once.
 
@@ -312,7 +313,7 @@ def matrix_transpose(x: ArrayLike, /) -> Array:
     return shape_ops.transpose(x, (*range(rank - 2), rank - 1, rank - 2))
 
 
-@boundary
+@moves_entries
 def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Array:
     """`a` with two axes exchanged. ValueError for an axis out of bounds.
 
@@ -327,7 +328,7 @@ def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Array:
     return distinct(shape_ops.transpose(x, order), a)
 
 
-@boundary
+@moves_entries
 def moveaxis(a: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """`a` with axes moved to other positions, the rest in order. ValueError for an axis out of bounds.
 
@@ -351,7 +352,7 @@ def moveaxis(a: ArrayLike, source: int | Sequence[int], destination: int | Seque
     return distinct(shape_ops.transpose(x, order), a)
 
 
-@boundary
+@moves_entries
 def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
     """`a` with one axis moved back until it is before the axis `start`. ValueError for an axis out of bounds.
 
@@ -371,7 +372,7 @@ def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
 # --- the order of elements ---
 
 
-@boundary
+@moves_entries
 def flip(m: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
     """`m` with the elements along the axes (all, by default) in reverse order. ValueError for an axis out of bounds.
 
@@ -383,7 +384,7 @@ def flip(m: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
     return rev(x, axes_of("flip", axis, x.aval.ndim))
 
 
-@boundary
+@moves_entries
 def fliplr(m: ArrayLike) -> Array:
     """`m` with its second axis reversed. ValueError for fewer than two axes.
 
@@ -396,7 +397,7 @@ def fliplr(m: ArrayLike) -> Array:
     return rev(x, axes_of("fliplr", 1, x.aval.ndim))
 
 
-@boundary
+@moves_entries
 def flipud(m: ArrayLike) -> Array:
     """`m` with its first axis reversed. ValueError for an array without axes.
 
@@ -409,7 +410,7 @@ def flipud(m: ArrayLike) -> Array:
     return rev(x, axes_of("flipud", 0, x.aval.ndim))
 
 
-@boundary
+@moves_entries
 def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     """`m` rotated by `k` quarter turns in the plane of two axes, from the first towards the second.
 
@@ -436,7 +437,7 @@ def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     return rev(shape_ops.transpose(x, order), (i,)) if turns == 1 else shape_ops.transpose(rev(x, (i,)), order)
 
 
-@boundary
+@moves_entries
 def roll(a: ArrayLike, shift: ArrayLike | Sequence[int], axis: int | Sequence[int] | None = None) -> Array:
     """`a` with its elements shifted by `shift`; those beyond the end reappear at the beginning.
 

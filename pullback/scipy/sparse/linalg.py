@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import pullback._krylov as krylov
 import pullback.numpy as pnp
-from pullback._api.derivatives import linear_transpose
+from pullback._api.linear_maps import linear_transpose
 from pullback._core.array import Array, ArrayLike, is_array_like
 from pullback._core.errors import RuleNotDefinedError, boundary, described
 from pullback._core.lazy import attributes as _attributes

@@ -1,0 +1,80 @@
+"""Programs of one operation, cached by types and parameters: for eager operations that no kernel evaluates.
+
+The options are the compiler's quick ones, since one operation leaves nothing to fuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pullback._core.arguments import kind_of
+from pullback._core.array import ConcreteArray
+from pullback._core.jaxpr import Equation, Jaxpr, Var
+from pullback._core.placed_array import PlacedArray
+from pullback._core.primitive import Primitive
+from pullback._core.types import ShapedArray
+from pullback._xla import engine, platforms
+from pullback._xla.executable import QUICK, Executable, ProgramOfValues, compile_jaxpr, lasting
+from pullback._xla.placed_programs import compile_placed, spread_of
+from pullback._xla.programs import size_of
+
+
+def program_of(
+    primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any], options: Any = QUICK
+) -> Executable | ProgramOfValues:
+    """The compiled program of an operation."""
+    key: Any = (primitive, avals, options, *params.items(), *map(kind_of, params.values()))
+    try:
+        program = lasting.get(key)
+    except TypeError:
+        key, program = None, None
+    if program is None:
+        program = compile_jaxpr(single_equation(primitive, avals, params), options=options)
+        if key is not None:
+            lasting.keep(key, program, size_of(program.text()))
+    return program
+
+
+def run_placed(primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> list[ConcreteArray]:
+    """The results of an operation on arrays that were placed, as a program on their devices."""
+    avals = tuple(a.aval for a in args)
+    places = tuple([a.placement if type(a) is PlacedArray else None for a in args])
+    key: Any = ("placed", primitive, avals, places, *params.items(), *map(kind_of, params.values()))
+    try:
+        program = lasting.get(key)
+    except TypeError:
+        key, program = None, None
+    if program is None:
+        jaxpr = single_equation(primitive, avals, params)
+        spread = spread_of(primitive.name, places, [None] * len(jaxpr.outvars))
+        program = compile_placed(jaxpr, spread, options=QUICK if spread.platform == platforms.HOST else ())
+        if key is not None:
+            lasting.keep(key, program, size_of(program.text()))
+    return program.run(args)
+
+
+def program_if_worth(
+    primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any], share: float, options: Any = QUICK
+) -> Executable | ProgramOfValues | None:
+    """The program of an operation, once its kernel has used as much time as a compilation takes; None until then.
+
+    `share` is the time of the kernel as a fraction of a compilation's. `options` are the compiler's: quick, since one
+    operation leaves nothing to fuse, unless its loop is to be vectorized.
+    """
+    if engine.is_left_behind():
+        return None
+    key = ("spent on", primitive, avals, *params.items())
+    spent = lasting.get(key) or 0.0
+    if spent >= 1:
+        return program_of(primitive, avals, params, options)
+    lasting.keep(key, spent + share, 200)
+    return None
+
+
+def single_equation(primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any]) -> Jaxpr:
+    """The jaxpr of one application of a primitive."""
+    out = primitive.infer(avals, params)
+    invars = [Var(aval) for aval in avals]
+    outvars = [Var(aval) for aval in (out if primitive.multiple_results else [out])]
+    return Jaxpr([], invars, [Equation(primitive, list(invars), outvars, params)], list(outvars))
