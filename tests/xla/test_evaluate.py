@@ -8,7 +8,7 @@ import pullback.numpy as pnp
 from pullback._core.array import lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
-from pullback._xla import evaluate, executable
+from pullback._xla import engine, executable
 from pullback._xla.evaluate import concrete, eagerly, evaluator
 from pullback._xla.single_operations import program_if_worth, single_equation
 from pullback.debug import counters
@@ -161,7 +161,7 @@ def test_an_operation_is_compiled_when_its_kernel_has_taken_as_long():
 
 
 def test_nothing_is_compiled_where_the_engine_was_left_behind(monkeypatch):
-    monkeypatch.setattr(evaluate.engine, "_left_behind", True)
+    monkeypatch.setattr(engine, "_left_behind", True)
     assert program_if_worth(doubling("forked", with_kernel=True), (F32,), {}, 2.0) is None
 
 
