@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback._core.types import make_aval
-from pullback._xla.lowering import int_array
+from pullback._xla.attributes import int_array
 
 Padding = tuple[int, int, int]  # before and after, and the step from one element to the next
 
