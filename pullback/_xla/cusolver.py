@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from pullback._core.types import ShapedArray, make_aval
-from pullback._xla.lowering import Block, Value, int_array
+from pullback._xla.attributes import int_array
+from pullback._xla.lowering import Block, Value
 from pullback._xla.matrix_calls import matrix_call
 
 Settings = Mapping[str, Any]
