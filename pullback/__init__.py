@@ -26,6 +26,7 @@ if _typing.TYPE_CHECKING:
     from pullback import errors as errors
     from pullback import example_libraries as example_libraries
     from pullback import experimental as experimental
+    from pullback import export as export
     from pullback import extend as extend
     from pullback import ffi as ffi
     from pullback import flatten_util as flatten_util
@@ -209,7 +210,7 @@ else:
         },
         modules=(
             "ad ad_checkpoint api_util checkpoint_policies core custom_batching custom_derivatives debug distributed "
-            "dlpack dtypes errors example_libraries experimental extend ffi flatten_util image implicit interpreters "
+            "dlpack dtypes errors example_libraries experimental export extend ffi flatten_util image implicit interpreters "
             "lax lib monitoring nn numpy ops profiler random ref saving scipy sharding stages test_util tree tree_util "
             "typing"
         ),

@@ -27,7 +27,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "make_user_context",
             INTERNAL,
         ),
-        ("export", PLANNED),
         ("version", "use __version__; under pullback.as_jax, jax.version is there"),
     ),
     "pullback.lax": (("precv psend ragged_all_to_all", DEVICES),),

@@ -253,15 +253,17 @@ softmax_p = _along_axes("softmax", _softmax_kernel, _softmax, True)
 softmax_p.jvp = _softmax_jvp
 log_softmax_p = _along_axes("log_softmax", _log_softmax_kernel, _log_softmax, True)
 logsumexp_p = _along_axes("logsumexp", _logsumexp_kernel, _logsumexp, False)
+log_softmax_parts_p = _along_axes("log_softmax_parts", _log_softmax_parts_kernel, _log_softmax_parts, True, 2)
 _derivative_from_parts(
     log_softmax_p,
-    _along_axes("log_softmax_parts", _log_softmax_parts_kernel, _log_softmax_parts, True, 2),
+    log_softmax_parts_p,
     _log_softmax_tangent,
     _log_softmax_parts_tangents,
 )
+logsumexp_parts_p = _along_axes("logsumexp_parts", _logsumexp_parts_kernel, _logsumexp_parts, False, 1)
 _derivative_from_parts(
     logsumexp_p,
-    _along_axes("logsumexp_parts", _logsumexp_parts_kernel, _logsumexp_parts, False, 1),
+    logsumexp_parts_p,
     _logsumexp_tangent,
     _logsumexp_parts_tangents,
 )

@@ -150,9 +150,8 @@ reduce_window_sum_p.transpose = _sum_transpose
 # --- extremes: the tangent of each window is that of its first extreme element ---
 
 
-def _extreme(name, op, direction, identity) -> Primitive:
+def _extreme(name, op, where_p, identity) -> Primitive:
     p = _window_primitive(name, op, identity, ORDERED)
-    where_p = _where_extreme(f"{name}_position", direction, identity)
 
     def jvp(primals, tangents, **window):
         (x,), (t,) = primals, tangents
@@ -230,8 +229,10 @@ def _where_extreme(name, direction, identity) -> Primitive:
     return p
 
 
-reduce_window_max_p: Primitive = _extreme("reduce_window_max", "stablehlo.maximum", "GT", reduce.lowest)
-reduce_window_min_p: Primitive = _extreme("reduce_window_min", "stablehlo.minimum", "LT", reduce.highest)
+window_argmax_p: Primitive = _where_extreme("reduce_window_max_position", "GT", reduce.lowest)
+window_argmin_p: Primitive = _where_extreme("reduce_window_min_position", "LT", reduce.highest)
+reduce_window_max_p: Primitive = _extreme("reduce_window_max", "stablehlo.maximum", window_argmax_p, reduce.lowest)
+reduce_window_min_p: Primitive = _extreme("reduce_window_min", "stablehlo.minimum", window_argmin_p, reduce.highest)
 
 
 # --- wrappers ---

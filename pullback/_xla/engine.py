@@ -20,6 +20,7 @@ from pullback._core.array import ConcreteArray
 from pullback._core.config import config, fixed, forget_traces
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
+from pullback._xla import mlir
 
 
 @cache
@@ -123,19 +124,7 @@ def parsed(text: str, as_hlo: bool) -> Any:
     """A StableHLO module as an object of the engine's: of MLIR, or of XLA."""
     if as_hlo:
         return xla_client()._xla.mlir.mlir_module_to_xla_computation(text, use_tuple_args=False, return_tuple=False)
-    from jaxlib.mlir import ir
-    from jaxlib.mlir._mlir_libs import _jax_mlir_ext
-    from jaxlib.mlir.dialects import chlo, sdy, stablehlo
-
-    # a context of its own for each module: it keeps all their constants
-    registry = ir.DialectRegistry()
-    _jax_mlir_ext.register_dialects(registry)
-    context = ir.Context()
-    context.append_dialect_registry(registry)
-    context.load_all_available_dialects()
-    for dialect in (stablehlo, chlo, sdy):
-        dialect.register_dialect(context)
-    return ir.Module.parse(text, context)
+    return mlir.parsed(text)
 
 
 # dtypes unknown to the buffer protocol are passed as the unsigned integer of their width

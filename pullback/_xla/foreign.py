@@ -15,6 +15,8 @@ from pullback._xla.engine import xla_client
 from pullback._xla.lowering import Block, Value, tensor_type
 
 _CAPSULE = b"xla._CUSTOM_CALL_TARGET"
+# the names under which functions were made known
+registered: set[str] = set()
 
 
 def headers() -> str:
@@ -33,6 +35,7 @@ def capsule(function: Any) -> Any:
 def register(name: str, function: Any, platform: str, version: int, **traits: Any) -> None:
     """Make a function known to the engine under a name."""
     xla_client().register_custom_call_target(name, function, platform, api_version=version, **traits)
+    registered.add(name)
 
 
 def register_type(name: str, value: Any, platform: str) -> None:

@@ -44,7 +44,7 @@ def lapack_call(
             "plugin has no such custom call. Compute it on the processor: call it outside of jit, or use "
             "jit(f, backend='cpu')"
         )
-    _register()
+    register()
     target = f"lapack_{_PREFIXES[operands[0].aval.dtype.name]}{routine}_ffi"
     config = {name: _setting(value) for name, value in (settings or {}).items()}
     first = [] if overwrites is None else [overwrites]
@@ -56,7 +56,7 @@ def _setting(value: str | int) -> str:
 
 
 @cache
-def _register() -> None:
+def register() -> None:
     """Register the routines with the engine, once. Their code is scipy's, which jaxlib finds by itself."""
     from jaxlib import lapack
 

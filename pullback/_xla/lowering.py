@@ -414,7 +414,13 @@ def lower_module(
     avals = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
     inputs = [Value(f"%arg{i}", carrier(aval)) for i, aval in enumerate(avals)]
     outs = lower_jaxpr(block, jaxpr, [from_carrier(block, x, aval) for x, aval in zip(inputs, avals, strict=True)])
-    outs = [to_carrier(block, x) for x in outs]
+    emit_main(block, inputs, [to_carrier(block, x) for x in outs], donated)
+    return module
+
+
+def emit_main(block: Block, inputs: Sequence[Value], outs: Sequence[Value], donated: frozenset[int]) -> None:
+    """Add the function `main` to the module: the operations of the block, between its inputs and results."""
+    module, spread = block.module, block.module.spread
     ins, outs_at = ((None,) * len(inputs), (None,) * len(outs)) if spread is None else (spread.ins, spread.outs)
     signature = ", ".join(
         f"{x.name}: {tensor_type(x.aval)}{_attributes(module, place, x.aval, i in donated)}"
@@ -428,7 +434,6 @@ def lower_module(
         + "\n".join(block.lines)
         + f"\nreturn {_operands(outs)}\n}}"
     )
-    return module
 
 
 def _attributes(module: Module, place: Sharding | None, aval: ShapedArray, donated: bool) -> str:

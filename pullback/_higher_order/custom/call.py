@@ -118,6 +118,13 @@ class CustomCall(Protocol):
         """What equal calls have in common, hashable; None for a call that is equal to itself only."""
 
     @property
+    def rules_key(self) -> Any:
+        """Equal, and hashable, for calls whose rules are the same functions of their operands; None if none is known.
+
+        A rule that calls its function is written to a file once, by this key.
+        """
+
+    @property
     def definable(self) -> Sequence[str]:
         """The methods by which the function can be given a derivative, for messages."""
 
@@ -160,6 +167,7 @@ class DerivedCall:
     forward: str | None = None
     identity: Any = None
     key: Any = None
+    rules_key: Any = None
     dce: Rule = None
     definable: Sequence[str] = ()
     jvp_label: Callable[[], str] = _unnamed
@@ -183,12 +191,14 @@ _PARTS = [field.name for field in fields(DerivedCall)]
 def replaced(call: CustomCall, **changes: AnyValue) -> DerivedCall:
     """The call with some of its parts replaced.
 
-    It is equal to no other call, unless a new `key` says so, and has no `dce`. A new `bwd` rule takes the place of
-    `accumulate` too.
+    It is equal to no other call, unless a new `key` says so, or a `rules_key` that its rules are, and has no `dce`.
+    A new `bwd` rule takes the place of `accumulate` too.
     """
     if "bwd" in changes:
         changes.setdefault("accumulate", None)
-    return DerivedCall(**{part: getattr(call, part) for part in _PARTS if part not in ("key", "dce")} | changes)
+    return DerivedCall(
+        **{part: getattr(call, part) for part in _PARTS if part not in ("key", "rules_key", "dce")} | changes
+    )
 
 
 def closing_over(
@@ -257,5 +267,6 @@ def closing_over(
         remat=remat,
         transpose=transpose if call.transpose else None,
         captured=(*tracers, *call.captured),
+        rules_key=call.rules_key and ("closing over", call.rules_key, n),
         held=(*(held or [None] * n), *call.held),
     )

@@ -113,6 +113,11 @@ class ClassCall(ClassWithRemat):
         """Calls of equal instances are the same call, but for the references in their arguments."""
         return None if self.declared.holds_refs else self.decorated
 
+    @property
+    def rules_key(self) -> Any:
+        """That of the instance."""
+        return self.key
+
     def __str__(self) -> str:
         return str(self.decorated)
 

@@ -80,7 +80,11 @@ def _as_jaxpr(call: CustomCall, avals: Sequence[Any]) -> tuple[Sequence[Any], di
     def fun(*xs):
         return eval_jaxpr(jaxpr, [], *xs)
 
-    staged = closing_over(call, consts, fun) if consts else replaced(call, fun=fun, key=call.key, dce=call.dce)
+    staged = (
+        closing_over(call, consts, fun)
+        if consts
+        else replaced(call, fun=fun, key=call.key, rules_key=call.rules_key, dce=call.dce)
+    )
     return consts, {"call": staged, "jaxpr": jaxpr}
 
 

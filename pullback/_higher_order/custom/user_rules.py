@@ -101,6 +101,28 @@ class Saved:
     structured: bool = False
 
 
+class Same:
+    """An argument in a key: equal to the same object, and to an equal one of its type if it is hashable."""
+
+    __slots__ = ("value", "_hash")
+
+    def __init__(self, value: AnyValue):
+        self.value = value
+        try:
+            self._hash: int | None = hash((type(value), value))
+        except TypeError:
+            self._hash = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Same):
+            return False
+        a, b = self.value, other.value
+        return a is b or (self._hash is not None and self._hash == other._hash and type(a) is type(b) and bool(a == b))
+
+    def __hash__(self) -> int:
+        return id(self.value) if self._hash is None else self._hash
+
+
 class UserCall(CallLabels, RuledCall):
     """One call of a decorated function: the function and its rules on the leaves of its differentiable arguments.
 
@@ -135,6 +157,12 @@ class UserCall(CallLabels, RuledCall):
         self.forward: Any = decorated.forward
         if decorated.forward == "fwd" and any(decorated.fun is fun for fun in _running.functions):
             self.forward = "primal"
+
+    @property
+    def rules_key(self) -> Any:
+        """The decorated function, and the arguments that its rules get besides operands."""
+        keywords = tuple([(name, Same(value)) for name, value in self.keywords.items()])
+        return self.decorated, self.in_tree, tuple(map(Same, self.fixed)), keywords, self.forward
 
     # the rules are not stored: a method held by its object would be a cycle
 

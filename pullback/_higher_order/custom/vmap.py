@@ -50,6 +50,7 @@ class BatchedCall:
             batch=None,
             remat=self.remat(),
             transpose=None,
+            rules_key=inner.rules_key and ("vmap", inner.rules_key, self.dims, self.size, self.axis_name),
         )
 
     def run(self, fun, values, dims):

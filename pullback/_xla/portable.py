@@ -1,0 +1,90 @@
+"""Modules that leave this process: a jaxpr as one, and calls of those that came from elsewhere.
+
+Unlike the programs that run here, `main` takes and returns values of their own types, and a module for several
+platforms takes as its first argument the number of the one that it runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pullback._core.jaxpr import Jaxpr
+from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import AnyValue
+from pullback._xla import foreign, lapack, mlir
+from pullback._xla.lowering import Block, Module, Value, emit_main, lower_jaxpr
+from pullback._xla.outlining import repeated_calls
+from pullback._xla.spread import Spread
+
+_INDEX = make_aval((), np.dtype(np.int32))
+# functions of the engine and of jaxlib whose names and meanings are kept, by how they begin: of linear algebra on each
+# platform, of the partitioner, and of XLA itself
+_KEPT = ("lapack_", "cusolver_", "cusparse_", "cu_", "hipsolver_", "hip_")
+_KEPT_NAMES = frozenset(
+    "Sharding SPMDFullToShardShape SPMDShardToFullShape LayoutConstraint annotate_device_placement Eigh Qr "
+    "ProductOfElementaryHouseholderReflectors LuDecomposition ApproxTopK shape_assertion".split()
+)
+
+
+def lower_portable(jaxpr: Jaxpr, on_several_platforms: bool, spread: Spread | None = None) -> Module:
+    """The module of a jaxpr without constants."""
+    module = Module()
+    module.spread = spread
+    module.names["main"] = 1
+    module.ordered = jaxpr.effectful
+    module.repeated = repeated_calls(jaxpr)
+    block = Block(module)
+    first = int(on_several_platforms)
+    inputs = [Value(f"%arg{i + first}", v.aval) for i, v in enumerate(jaxpr.invars)]
+    outs = lower_jaxpr(block, jaxpr, inputs)
+    emit_main(block, [Value("%arg0", _INDEX)] * first + inputs, outs, frozenset())
+    return module
+
+
+def unkept_targets(module: AnyValue, also: Sequence[str] = ()) -> list[str]:
+    """The functions outside of the module that it calls and that nobody promises to keep; `also` are allowed."""
+    return sorted(
+        target
+        for target in mlir.custom_call_targets(module)
+        if not target.startswith(_KEPT) and target not in _KEPT_NAMES and target not in also
+    )
+
+
+def processor_targets(module: AnyValue) -> list[str]:
+    """The functions that it calls and that exist on processors alone."""
+    return sorted(target for target in mlir.custom_call_targets(module) if target.startswith("lapack_"))
+
+
+def loaded(artifact: bytes, prefix: str) -> str:
+    """The functions of an artifact as text that can stand in other modules, `main` as `{prefix}_main`.
+
+    ValueError for what is no artifact, or calls functions that are neither promised to be kept nor registered here.
+    """
+    module = mlir.of_artifact(artifact)
+    targets = mlir.custom_call_targets(module)
+    unknown = unkept_targets(module, tuple(foreign.registered))
+    if unknown:
+        raise ValueError(
+            f"it calls {', '.join(unknown)}, outside of the module: register such a function by "
+            "ffi.register_ffi_target before, if it is yours"
+        )
+    if any(target.startswith("lapack_") for target in targets):
+        lapack.register()
+    return mlir.renamed(module, prefix)
+
+
+def emit_call(
+    ctx: Block,
+    functions: str,
+    name: str,
+    operands: Sequence[Value],
+    out_avals: Sequence[ShapedArray],
+    platform: int | None,
+) -> list[Value]:
+    """Emit a call of the function `name`, one of `functions`, which are added to the module, on its platform."""
+    if functions not in ctx.module.functions:
+        ctx.module.functions.append(functions)
+    given = [*operands] if platform is None else [ctx.constant(platform, _INDEX), *operands]
+    return ctx.op("func.call", given, [aval.strip_weak_type() for aval in out_avals], f"callee = @{name}")

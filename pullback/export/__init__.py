@@ -1,0 +1,24 @@
+"""Functions in files: exported here, called elsewhere, with their rules and under every transformation.
+
+The names are those of `jax.export`, and so is the format: JAX opens the files, and its own are opened here.
+"""
+
+from pullback.export._exported import Exported
+from pullback.export._exporting import NEWEST_CONVENTION as maximum_supported_calling_convention_version
+from pullback.export._exporting import OLDEST_CONVENTION as minimum_supported_calling_convention_version
+from pullback.export._exporting import default_export_platform, export
+from pullback.export._files import deserialize
+from pullback.export._trees import register_namedtuple_serialization, register_pytree_node_serialization
+from pullback.export._types import DisabledSafetyCheck
+
+__all__ = [
+    "DisabledSafetyCheck",
+    "Exported",
+    "default_export_platform",
+    "deserialize",
+    "export",
+    "maximum_supported_calling_convention_version",
+    "minimum_supported_calling_convention_version",
+    "register_namedtuple_serialization",
+    "register_pytree_node_serialization",
+]
