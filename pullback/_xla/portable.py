@@ -6,7 +6,7 @@ platforms takes as its first argument the number of the one that it runs on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,17 +28,43 @@ _KEPT_NAMES = frozenset(
 )
 
 
-def lower_portable(jaxpr: Jaxpr, on_several_platforms: bool, spread: Spread | None = None) -> Module:
-    """The module of a jaxpr without constants."""
+def lower_portable(jaxpr: Jaxpr, platforms: Sequence[str], spread: Spread | None = None) -> str:
+    """The text of the module of a jaxpr without constants; `spread` has a place for the number of the platform too.
+
+    NotImplementedError for calls of Python functions, and for operations that one of the platforms has no way for.
+    """
+    modules = [_module(jaxpr, platform, len(platforms) > 1, spread) for platform in platforms]
+    texts = [module.text() for module in modules]
+    if len(set(texts)) == 1:
+        return texts[0]
+    # what differs among platforms is a function for each, and `main` chooses
+    names = [f"on_{platform}" for platform in platforms]
+    whole = Module()
+    whole.spread = spread
+    whole.functions = [mlir.renamed(mlir.parsed(text), name) for text, name in zip(texts, names, strict=True)]
+    block = Block(whole)
+    inputs = [Value("%arg0", _INDEX), *(Value(f"%arg{i + 1}", v.aval) for i, v in enumerate(jaxpr.invars))]
+    out_avals = [aval.strip_weak_type() for aval in jaxpr.out_avals]
+
+    def branch(name: str) -> Callable[[Block], list[Value]]:
+        return lambda ctx: ctx.op("func.call", inputs, out_avals, f"callee = @{name}_main")
+
+    outs = block.choose(inputs[0], out_avals, [branch(name) for name in names])
+    emit_main(block, inputs, outs, frozenset())
+    return whole.text()
+
+
+def _module(jaxpr: Jaxpr, platform: str, one_of_several: bool, spread: Spread | None) -> Module:
     module = Module()
-    module.spread = spread
+    module.spread, module.platform = spread, platform
     module.names["main"] = 1
-    module.ordered = jaxpr.effectful
     module.repeated = repeated_calls(jaxpr)
     block = Block(module)
-    first = int(on_several_platforms)
+    first = int(one_of_several)
     inputs = [Value(f"%arg{i + first}", v.aval) for i, v in enumerate(jaxpr.invars)]
     outs = lower_jaxpr(block, jaxpr, inputs)
+    if module.callbacks:
+        raise NotImplementedError("it calls Python functions, which stay in this process")
     emit_main(block, [Value("%arg0", _INDEX)] * first + inputs, outs, frozenset())
     return module
 
@@ -50,11 +76,6 @@ def unkept_targets(module: AnyValue, also: Sequence[str] = ()) -> list[str]:
         for target in mlir.custom_call_targets(module)
         if not target.startswith(_KEPT) and target not in _KEPT_NAMES and target not in also
     )
-
-
-def processor_targets(module: AnyValue) -> list[str]:
-    """The functions that it calls and that exist on processors alone."""
-    return sorted(target for target in mlir.custom_call_targets(module) if target.startswith("lapack_"))
 
 
 def loaded(artifact: bytes, prefix: str) -> str:

@@ -19,7 +19,6 @@ from pullback._higher_order.custom.call import DerivedCall
 from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._ops.shape import instantiate
 from pullback._transforms.accumulators import set_accumulate
-from pullback._xla.engine import client
 from pullback._xla.executable import executable_of
 from pullback._xla.lowering import Block, Value
 from pullback._xla.placed_programs import run_where_they_are, runs_elsewhere
@@ -92,7 +91,7 @@ def _type(*avals, exported: Exported):
 
 
 def _lower(ctx: Block, *operands: Value, exported: Exported) -> list[Value]:
-    index = _platform(exported)
+    index = _platform(exported, ctx.module.platform)
     spread = ctx.module.spread
     devices = 1 if spread is None else len(spread.devices)
     if exported.nr_devices not in (1, devices):
@@ -106,15 +105,14 @@ def _lower(ctx: Block, *operands: Value, exported: Exported) -> list[Value]:
     return [_placed(ctx, x, at, spread) for x, at in zip(outs, exported._out_named_shardings, strict=True)]
 
 
-def _platform(exported: Exported) -> int | None:
-    """The number of this platform among those of the module; None if it is for one."""
-    names = {"cpu": ("cpu",), "tpu": ("tpu",)}.get(client().platform, ("cuda", "rocm"))
-    found = next((i for i, name in enumerate(exported.platforms) if name in names), None)
+def _platform(exported: Exported, platform: str) -> int | None:
+    """The number of the platform among those of the module; None if it is for one."""
+    found = exported.platforms.index(platform) if platform in exported.platforms else None
     if found is None:
         if DisabledSafetyCheck.platform() not in exported.disabled_safety_checks:
             raise ValueError(
                 f"the exported function {exported.fun_name} is for the platforms {', '.join(exported.platforms)}, "
-                f"but is called on {client().platform}: export it with platforms=[...] that include it"
+                f"but is called on {platform}: export it with platforms=[...] that include it"
             )
         found = 0
     return found if len(exported.platforms) > 1 else None

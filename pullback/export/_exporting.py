@@ -20,8 +20,8 @@ from pullback._higher_order.custom.order import rule_output_p
 from pullback._ops.identity import embed_constants
 from pullback._ops.shape import convert_element_type_p
 from pullback._xla import mlir
-from pullback._xla.engine import client
-from pullback._xla.portable import lower_portable, processor_targets, unkept_targets
+from pullback._xla import platforms as platforms_module
+from pullback._xla.portable import lower_portable, unkept_targets
 from pullback._xla.spread import Spread
 from pullback.export._calling import call_flat
 from pullback.export._dtypes import NUMBER_OF_DTYPE
@@ -41,8 +41,7 @@ def default_export_platform() -> str:
     >>> default_export_platform()
     'cpu'
     """
-    platform = client().platform
-    return "cuda" if platform == "gpu" else platform
+    return platforms_module.default()
 
 
 @boundary
@@ -102,14 +101,16 @@ def _exported(traced: TracedStage, platforms: tuple[str, ...], checks: tuple[Dis
     jaxpr = _closed(where, traced)
     spread = traced._spread if traced._spread is not None and len(traced._spread.devices) > 1 else None
     count = len(traced.jaxpr.consts)
-    inner = None if spread is None else Spread(spread.devices, spread.mesh, spread.ins[count:], spread.outs)
-    module = lower_portable(jaxpr, len(platforms) > 1, inner)
-    if module.callbacks:
-        raise NotImplementedError(f"{where}: it calls Python functions ({_callers(jaxpr)}), which stay in this process")
-    text = module.text()
-    _check_targets(where, text, platforms, checks)
-    ins = [None] * len(jaxpr.invars) if inner is None else inner.ins
-    outs = [None] * len(jaxpr.outvars) if inner is None else inner.outs
+    ins = (None,) * len(jaxpr.invars) if spread is None else spread.ins[count:]
+    outs = (None,) * len(jaxpr.outvars) if spread is None else spread.outs
+    if spread is not None:
+        index = (None,) * (len(platforms) > 1)
+        spread = Spread(spread.devices, spread.mesh, (*index, *ins), outs)
+    try:
+        text = lower_portable(jaxpr, platforms, spread)
+    except NotImplementedError as error:
+        raise NotImplementedError(f"{where}: {error}{_callers(jaxpr)}") from None
+    _check_targets(where, text, checks)
     return Exported(
         traced.fun_name,
         traced.in_tree,
@@ -143,7 +144,7 @@ def _closed(where: str, traced: TracedStage) -> Jaxpr:
         )
     if closed.jaxpr.effectful:
         raise NotImplementedError(
-            f"{where}: it has side effects ({_callers(closed.jaxpr)}), which stay in this process: leave them out"
+            f"{where}: it has side effects{_callers(closed.jaxpr)}, which stay in this process: leave them out"
         )
     for aval in (*closed.jaxpr.in_avals, *closed.jaxpr.out_avals):
         if aval.dtype not in NUMBER_OF_DTYPE:
@@ -166,16 +167,16 @@ def _with_strong_results(jaxpr: Jaxpr) -> Jaxpr:
 
 
 def _callers(jaxpr: Jaxpr) -> str:
-    """The operations that call Python, for messages."""
+    """The operations that call Python, in parentheses, for messages."""
     calling = gathered(
         jaxpr,
         "callers of Python",
         lambda eqn: [eqn.primitive.name] if eqn.primitive.traits.effectful or "callback" in eqn.primitive.name else (),
     )
-    return ", ".join(dict.fromkeys(calling)) or "callbacks"
+    return f" ({', '.join(dict.fromkeys(calling))})" if calling else ""
 
 
-def _check_targets(where: str, text: str, platforms: tuple[str, ...], checks: tuple[DisabledSafetyCheck, ...]) -> None:
+def _check_targets(where: str, text: str, checks: tuple[DisabledSafetyCheck, ...]) -> None:
     if "custom_call" not in text:
         return
     module = mlir.parsed(text)
@@ -185,12 +186,6 @@ def _check_targets(where: str, text: str, platforms: tuple[str, ...], checks: tu
         raise ValueError(
             f"{where}: it calls {', '.join(unkept)}, which may mean another thing, or nothing, where the file is read. "
             "If it does not, pass disabled_checks=[DisabledSafetyCheck.custom_call(name)]"
-        )
-    others = [platform for platform in platforms if platform != "cpu"]
-    if others and processor_targets(module):
-        raise NotImplementedError(
-            f"{where}: it calls {', '.join(processor_targets(module))}, of LAPACK, which there is not on "
-            f"{', '.join(others)}: export it for the CPU alone"
         )
 
 
