@@ -210,8 +210,8 @@ else:
         },
         modules=(
             "ad ad_checkpoint api_util checkpoint_policies core custom_batching custom_derivatives debug distributed "
-            "dlpack dtypes errors example_libraries experimental export extend ffi flatten_util image implicit interpreters "
-            "lax lib monitoring nn numpy ops profiler random ref saving scipy sharding stages test_util tree tree_util "
-            "typing"
+            "dlpack dtypes errors example_libraries experimental export extend ffi flatten_util image implicit "
+            "interpreters lax lib monitoring nn numpy ops profiler random ref saving scipy sharding stages test_util "
+            "tree tree_util typing"
         ),
     )

@@ -16,7 +16,7 @@ from pullback._core.tree_paths import equality_errors, keystr, skeleton
 from pullback._core.typing import PyTree
 from pullback._higher_order.bodies import lift_tree
 from pullback._xla import mlir, portable
-from pullback._xla.evaluate import single_equation
+from pullback._xla.single_operations import single_equation
 from pullback.export._types import DisabledSafetyCheck, NamedAxes, words_of
 
 
