@@ -17,6 +17,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
+from pullback._core.config import config
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
@@ -65,9 +66,14 @@ _PRECISIONS = {
 
 
 def canonical_precision(precision: PrecisionLike) -> tuple[Precision, Precision] | None:
-    """A user's precision (None, a name, a `Precision`, or a pair of those) as a pair; None stays None."""
+    """A user's precision (None, a name, a `Precision`, or a pair of those) as a pair.
+
+    None stands for the option `default_matmul_precision`, and stays None if that is.
+    """
     if precision is None:
-        return None
+        precision = config.default_matmul_precision
+        if precision is None:
+            return None
     if isinstance(precision, (DotAlgorithm, DotAlgorithmPreset)):
         check_algorithm(precision)
         precision = Precision.HIGHEST

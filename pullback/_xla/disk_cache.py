@@ -57,7 +57,7 @@ def _surroundings(client: Any) -> bytes:
         *_processor(),
         f"{threads} threads",
         os.environ.get("NPROC", ""),
-        os.environ.get("XLA_FLAGS", ""),
+        engine.xla_flags(),
     ]
     return "\0".join(map(str, parts)).encode()
 

@@ -85,13 +85,32 @@ def is_started() -> bool:
 def _client() -> Any:
     array_module.install_buffer_reader(read, wait)
     fixed["num_cpu_devices"] = "the engine has started, set it before the first array is compiled for or placed"
+    xla_flags()  # XLA reads them now
     make = partial(xla_client().make_cpu_client, asynchronous=True, num_devices=device_count_asked())
     return make() if starter is None else starter(make)
 
 
+@cache
+def xla_flags() -> str:
+    """The flags that XLA has read, once for all when the client was made: later changes of the environment are none."""
+    return _flags_of_environment()
+
+
+def _flags_of_environment() -> str:
+    """The flags in the variable XLA_FLAGS, or in the file that it names."""
+    text = os.environ.get("XLA_FLAGS", "")
+    if not text.strip() or text.lstrip().startswith("-"):
+        return text
+    try:
+        with open(text, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return text
+
+
 def device_count_asked() -> int:
     """The number of devices that the processor is to stand for: the option, or XLA's flag."""
-    flag = re.search(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    flag = re.search(r"--xla_force_host_platform_device_count=(\d+)", _flags_of_environment())
     return max(1, int(flag[1]) if flag and config.num_cpu_devices == 1 else config.num_cpu_devices)
 
 

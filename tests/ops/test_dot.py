@@ -7,6 +7,7 @@ from agreement import Sampler, check_batching, check_derivative, check_value, cl
 from jax import lax
 
 import pullback as pb
+import pullback.numpy as pnp
 from pullback._ops import dot
 
 DTYPES = ["bool", "int8", "uint32", "float16", "bfloat16", "float32", "complex64"]
@@ -116,6 +117,31 @@ def test_dot_and_batch_matmul():
 def test_precision_is_read_and_carried(precision):
     x, y = data((3, 4)), data((4, 5))
     close(pb.jit(lambda x, y: dot.dot(x, y, precision=precision))(x, y), x @ y)
+
+
+PRODUCTS = {
+    "matmul": lambda x: x @ x,
+    "einsum": lambda x: pnp.einsum("ij,jk,kl", x, x, x),
+    "tensordot": lambda x: pnp.tensordot(x, x),
+    "dot": lambda x: dot.dot(x, x),
+    "convolution": lambda x: pb.lax.conv(x[None], x[:1, None], (1,), "VALID"),
+    "gradient": pb.grad(lambda x: (x @ x).sum()),
+}
+
+
+@pytest.mark.parametrize("name", ["default", "bfloat16", "high", "tensorfloat32", "float32", "highest"])
+def test_the_option_says_the_precision_of_products_that_name_none(name):
+    """`default_matmul_precision`, whose values mean what they mean to JAX."""
+    x = np.ones((3, 3), "float32")
+    with jax.default_matmul_precision(name):
+        word = jax.make_jaxpr(jax.numpy.matmul)(x, x).eqns[0].params["precision"][0].name
+    with pb.default_matmul_precision(name):
+        for product in PRODUCTS.values():
+            text = pb.jit(product).lower(x).as_text()
+            assert text.count(f"<precision {word}>") == text.count("<precision") > 0
+        exact = pb.jit(lambda x: pnp.matmul(x, x, precision="high")).lower(x).as_text()
+        assert exact.count("<precision HIGH>") == 2
+    assert pb.jit(PRODUCTS["matmul"]).lower(x).as_text().count("<precision DEFAULT>") == 2
 
 
 def test_refusals():

@@ -77,15 +77,6 @@ def test_another_version_of_the_library(monkeypatch):
     assert counted()[:2] == (0, 1)
 
 
-def test_other_flags_of_the_engine(monkeypatch):
-    counted()
-    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", "") + " ")
-    disk_cache._surroundings.cache_clear()
-    assert counted()[:2] == (1, 0)
-    monkeypatch.undo()
-    disk_cache._surroundings.cache_clear()
-
-
 def test_derivatives_donation_and_decompositions():
     def decomposed(x):
         return pnp.linalg.eigh(x @ x.T)[0]
@@ -241,6 +232,38 @@ print("ready", flush=True)
 sys.stdin.readline()
 print([float(pb.jit(lambda x: pnp.sort(pnp.sin(x)) * k)(pnp.arange(4.)).sum()) for k in (1., 2., 3.)])
 """
+
+
+FLAGS = "--xla_cpu_enable_fast_math={}"
+
+
+def test_other_flags_of_the_engine(tmp_path):
+    flags = ("", FLAGS.format("false"), FLAGS.format("true"), FLAGS.format("false"))
+    counts = [in_a_process(XDG_CACHE_HOME=str(tmp_path), XLA_FLAGS=value)[1:] for value in flags]
+    assert counts == [["1", "0"], ["1", "0"], ["1", "0"], ["0", "1"]]
+
+
+def test_flags_in_a_file(tmp_path):
+    """XLA_FLAGS may name a file: programs depend on what stands in it."""
+    file = tmp_path / "flags"
+    counts = []
+    for value in ("false", "true", "false"):
+        file.write_text(FLAGS.format(value))
+        counts.append(in_a_process(XDG_CACHE_HOME=str(tmp_path), XLA_FLAGS=str(file))[1:])
+    assert counts == [["1", "0"], ["1", "0"], ["0", "1"]]
+
+
+def test_flags_that_come_too_late(tmp_path):
+    """XLA reads its flags once: programs that are compiled after a change are not those of the new flags."""
+    late = f"""
+import os, pullback as pb
+pb.devices()
+os.environ["XLA_FLAGS"] = "{FLAGS.format("true")}"
+{PROGRAM}"""
+    environment = with_cache(XDG_CACHE_HOME=str(tmp_path), XLA_FLAGS=FLAGS.format("false"))
+    subprocess.run([sys.executable, "-c", late], env=environment, check=True, capture_output=True)
+    assert in_a_process(XDG_CACHE_HOME=str(tmp_path), XLA_FLAGS=FLAGS.format("true"))[1:] == ["1", "0"]
+    assert in_a_process(XDG_CACHE_HOME=str(tmp_path), XLA_FLAGS=FLAGS.format("false"))[1:] == ["0", "1"]
 
 
 def test_processes_that_start_at_once(tmp_path):

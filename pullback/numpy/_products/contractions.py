@@ -10,6 +10,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
+from pullback._core.config import config
 from pullback._core.errors import boundary
 from pullback._core.typing import DTypeLike, Placement
 from pullback._ops.assemble import concatenate
@@ -42,11 +43,12 @@ def contract(
     x: Array, y: Array, numbers: DotDimensionNumbers, precision: PrecisionLike, preferred: DTypeLike | None
 ) -> Array:
     """`dot_general` with a user's precision and result type."""
+    plain = precision is None and config.default_matmul_precision is None
     return dot_general_p.bind(
         x,
         y,
         dimension_numbers=numbers,
-        precision=None if precision is None else canonical_precision(precision),
+        precision=None if plain else canonical_precision(precision),
         preferred_element_type=None if preferred is None else dtypes.requested_dtype(preferred),
     )
 
