@@ -13,6 +13,8 @@
 #   make bench     the benchmarks, side by side with JAX, PyTorch and autograd
 #   make bench-first  first results of compiled programs beside JAX's; ARGS="neural" measures some
 #   make accuracy  errors against exact values, into docs/accuracy.md; ARGS="nn.silu special.*" prints some functions
+#   make gpu-check what a GPU computes, compared with JAX on it, into docs/gpu.md; CUDA=cuda12 for older drivers, and
+#                  CUDA= ARGS="--platform cpu" tries the script without one
 #   make clean     remove the environment and what the tools left behind
 # Another interpreter: make PYTHON=/path/to/python3.13 test
 
@@ -22,7 +24,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy clean
+.PHONY: help demo test test-all test-clients record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy gpu-check clean
 .DELETE_ON_ERROR:
 
 help:
@@ -88,6 +90,13 @@ bench-first: $(VENV)/with-bench
 
 accuracy: $(VENV)/with-bench
 	@$(BIN)/python -m benchmarks.accuracy $(or $(ARGS),--out docs/accuracy.md)
+
+# The plugin must be of jaxlib's version, whichever the other packages have asked for.
+CUDA ?= cuda13
+gpu-check: $(VENV)/with-bench $(VENV)/with-test
+	@test -z "$(CUDA)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		"jax-$(CUDA)-plugin[with-cuda]==$$($(BIN)/python -c 'from jaxlib.version import __version__ as v; print(v)')"
+	@$(BIN)/python benchmarks/gpu_check.py $(or $(ARGS),--out docs/gpu.md)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage examples/out
