@@ -124,7 +124,7 @@ PRODUCTS = {
     "einsum": lambda x: pnp.einsum("ij,jk,kl", x, x, x),
     "tensordot": lambda x: pnp.tensordot(x, x),
     "dot": lambda x: dot.dot(x, x),
-    "convolution": lambda x: pb.lax.conv(x[None], x[:1, None], (1,), "VALID"),
+    "convolution": lambda x: pb.lax.conv(x[None], x[:, :, None], (1,), "VALID"),
     "gradient": pb.grad(lambda x: (x @ x).sum()),
 }
 
