@@ -15,7 +15,17 @@ from pullback._core.config import config
 from pullback._core.typing import AnyValue
 
 _package = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_internal: dict[CodeType, bool] = {}
+
+
+class _OwnFiles(dict[str, bool]):
+    """Whether a file of source belongs to the package itself."""
+
+    def __missing__(self, filename: str) -> bool:
+        own = self[filename] = filename.startswith(_package)
+        return own
+
+
+internal_files = _OwnFiles()
 
 
 class JAXTypeError(TypeError):
@@ -200,10 +210,7 @@ class Location(NamedTuple):
 
 def is_internal(code: CodeType) -> bool:
     """Return whether a code object belongs to the package itself."""
-    known = _internal.get(code)
-    if known is None:
-        known = _internal[code] = code.co_filename.startswith(_package)
-    return known
+    return internal_files[code.co_filename]
 
 
 def user_frame() -> FrameType | None:

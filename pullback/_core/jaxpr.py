@@ -111,7 +111,8 @@ class Equation:
     @property
     def effectful(self) -> bool:
         """True if the equation, or a jaxpr it holds, has a side effect; it must not be dropped."""
-        return self.primitive.traits.effectful or any(held.jaxpr.effectful for held in self.held)
+        primitive = self.primitive
+        return primitive.traits.effectful or (primitive.holds and any(held.jaxpr.effectful for held in self.held))
 
     @property
     def held(self) -> Sequence[HeldJaxpr]:
@@ -189,7 +190,17 @@ class Jaxpr:
         """True if an equation, here or in a held jaxpr, has a side effect; it must not be dropped."""
         known = self.cache.get("effectful")
         if known is None:
-            known = self.cache["effectful"] = any(eqn.effectful for eqn in self.eqns)
+            known = any(eqn.primitive.traits.effectful for eqn in self.eqns)
+            known = known or any(held.jaxpr.effectful for eqn in self.holding for held in eqn.held)
+            self.cache["effectful"] = known
+        return known
+
+    @property
+    def holding(self) -> Sequence[Equation]:
+        """The equations that hold jaxprs."""
+        known = self.cache.get("holding")
+        if known is None:
+            known = self.cache["holding"] = [eqn for eqn in self.eqns if eqn.primitive.holds]
         return known
 
     @property
@@ -197,9 +208,9 @@ class Jaxpr:
         """True if a value, here or in a held jaxpr, is no array."""
         known = self.cache.get("has own types")
         if known is None:
-            variables = [*self.constvars, *self.invars, *(v for eqn in self.eqns for v in eqn.outvars)]
-            known = any(type(v.aval) is not ShapedArray for v in variables)
-            known = known or any(held.jaxpr.has_own_types for eqn in self.eqns for held in eqn.held)
+            known = any(type(v.aval) is not ShapedArray for v in (*self.constvars, *self.invars))
+            known = known or any(type(v.aval) is not ShapedArray for eqn in self.eqns for v in eqn.outvars)
+            known = known or any(held.jaxpr.has_own_types for eqn in self.holding for held in eqn.held)
             self.cache["has own types"] = known
         return known
 
@@ -339,8 +350,9 @@ def gathered(jaxpr: Jaxpr, key: str, find: Callable[[Equation], Iterable[Any]]) 
         found: list[Any] = []
         for eqn in jaxpr.eqns:
             found += find(eqn)
-            for held in eqn.held:
-                found += gathered(held.jaxpr, key, find)
+            if eqn.primitive.holds:
+                for held in eqn.held:
+                    found += gathered(held.jaxpr, key, find)
         return tuple(found)
 
     return jaxpr.derive(("gathered", key), gather)

@@ -139,6 +139,8 @@ class Primitive:
     name: str
     multiple_results: bool
     traits: Traits
+    # whether equations of it hold jaxprs
+    holds: bool = False
 
     def __init__(self, name: str, multiple_results: bool = False):
         self.name = name
@@ -260,6 +262,7 @@ class HigherOrder(Primitive):
         "show",
         "thread",
     )
+    holds: bool = True
 
     def __init__(
         self,

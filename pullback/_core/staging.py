@@ -8,7 +8,7 @@ from typing import Any
 
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
-from pullback._core.errors import UnexpectedTracerError, is_internal
+from pullback._core.errors import UnexpectedTracerError, internal_files
 from pullback._core.hitypes import lower_value_p, raise_value_p
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
 from pullback._core.origins import origin_here
@@ -44,6 +44,7 @@ class StagedTracer(Tracer):
 class StagingTrace(Trace):
     """Records primitives as equations of a jaxpr."""
 
+    only_records = True
     __slots__ = ("eqns", "invars", "constants", "subject", "names", "optional", "outer_scopes")
 
     def __init__(self, subject: str = "a function", names: Sequence[str] | None = None):
@@ -84,8 +85,8 @@ class StagingTrace(Trace):
         invars = [a._atom if type(a) is StagedTracer and a._trace is self else self.constant(a) for a in args]
         out = primitive.infer(tuple([v.aval for v in invars]), params)
         frame = sys._getframe(2)
-        while frame.f_back is not None and is_internal(frame.f_code):
-            frame = frame.f_back
+        while internal_files[frame.f_code.co_filename] and (outer := frame.f_back) is not None:  # `is_internal`
+            frame = outer
         origin = origin_here() if config.debugging else None
         names = scopes.names[self.outer_scopes :]
         if primitive.multiple_results:

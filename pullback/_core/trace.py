@@ -41,6 +41,8 @@ class Trace:
     transparent: bool
     # whether it stands for several runs of the function, one for each example
     repeats = False
+    # whether it records plain primitives as they are: then it does not matter which trace is the current one
+    only_records = False
 
     def __init__(self, parent: Trace | None):
         self.parent = parent

@@ -102,8 +102,12 @@ class Tape(Trace):
                 break
         else:
             parent = self.parent
-            if parent is evaluator and primitive.kernel is not None:
-                # a kernel does not depend on the current trace
+            # neither a kernel nor what only records depends on the current trace
+            if (
+                primitive.kernel is not None
+                if parent is evaluator
+                else parent.only_records and type(primitive) is Primitive
+            ):
                 return parent.process_primitive(primitive, args, params)
             return call_with(parent, parent.process_primitive, primitive, args, params)
         if type(primitive) is HigherOrder:
@@ -271,7 +275,11 @@ class LinearizeTrace(Trace):
         outer = context.trace
         if not active:
             parent = self.parent
-            if parent is evaluator and primitive.kernel is not None:
+            if (
+                primitive.kernel is not None
+                if parent is evaluator
+                else parent.only_records and type(primitive) is Primitive
+            ):
                 return parent.process_primitive(primitive, args, params)
             return call_with(parent, parent.process_primitive, primitive, args, params)
         context.trace = self.tape

@@ -57,7 +57,7 @@ def repeated_calls(jaxpr: Jaxpr) -> set[int]:
         if id(inner) in seen:
             return
         seen.add(id(inner))
-        for eqn in inner.eqns:
+        for eqn in inner.holding:
             for held in eqn.held:
                 body = held.jaxpr.eqns
                 counts[id(held.jaxpr)] += len(body) >= SMALLEST and sum(map(_work, body)) >= _LEAST_WORK
@@ -114,23 +114,21 @@ def _kinds(eqns: Sequence[Equation]) -> list[int]:
     numbers: dict[Hashable, int] = {}
     kinds = []
     for eqn in eqns:
-        key = None if eqn.effectful else _kind(eqn)
-        kinds.append(numbers.setdefault(key if key is not None else object(), len(numbers)))
+        try:
+            primitive = eqn.primitive
+            apart = eqn.effectful if primitive.holds else primitive.traits.effectful
+            kind = object() if apart else _kind(eqn)
+            kinds.append(numbers.setdefault(kind, len(numbers)))
+        except (TypeError, AttributeError):  # it cannot be compared: it is like no other
+            kinds.append(numbers.setdefault(object(), len(numbers)))
     return kinds
 
 
 def _kind(eqn: Equation) -> Hashable:
-    try:
-        params = tuple([(name, _form(value)) for name, value in eqn.params.items()]) if eqn.params else ()
-        kind = (
-            eqn.primitive,
-            params,
-            tuple([(v.aval, v.value.tobytes()) if isinstance(v, Literal) else v.aval for v in eqn.invars]),
-        )
-        hash(kind)
-    except (TypeError, AttributeError):
-        return None  # it cannot be compared: it is like no other
-    return kind
+    operands = tuple([(v.aval, v.value.tobytes()) if type(v) is Literal else v.aval for v in eqn.invars])
+    if not eqn.params:
+        return eqn.primitive, operands
+    return eqn.primitive, operands, tuple([(name, _form(value)) for name, value in eqn.params.items()])
 
 
 def _form(value: AnyValue) -> Hashable:
