@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from pullback._analysis.inaccuracy.advice import advice
-from pullback._analysis.inaccuracy.ledger import Ledger
+from pullback._analysis.inaccuracy.decimals import Decimals
+from pullback._analysis.inaccuracy.ledger import EXHAUSTED, Ledger
 from pullback._analysis.inaccuracy.shadows import Double, Shadow, unit_of
 from pullback._analysis.inaccuracy.suspects import NOTICED, Suspect
+from pullback._api.derivatives import jvp
 from pullback._api.reverse_mode import vjp
 from pullback._core import dtypes, numpy_state
 from pullback._core.arguments import argument_path, check_callable
@@ -24,7 +26,7 @@ from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue
-from pullback._xla.evaluate import evaluator
+from pullback._xla.evaluate import eagerly, evaluator
 
 
 class LostDigits:
@@ -204,7 +206,8 @@ def _found(fun: Callable, args: tuple, kwargs: dict[str, Any], tolerance: float 
             "it out of the function, or pass what it reads as an argument."
         )
 
-    ledger = Ledger(Double(_generally), refuse)
+    double = any(xs[i].dtype.itemsize >= 8 and xs[i].dtype.kind == "f" for i in active)
+    ledger = Ledger(Decimals(_followed) if double else Double(_generally), refuse)
     with debug_nans(), watching(ledger):
         value, pull = vjp(of_floats, *[xs[i] for i in active])
         outs, out_tree = tree_flatten(value)
@@ -243,8 +246,27 @@ def _generally(primitive: Primitive, values: Sequence[Any], params: dict[str, An
     """The results of a primitive that has no kernel, by the program of one operation."""
     arrays = [array_of(make_aval(np.shape(x), np.asarray(x).dtype, False), x) for x in values]
     with debug_nans(False), enable_x64():
-        outs = evaluator.evaluate_generally(primitive, arrays, params)
+        outs = eagerly(evaluator.evaluate_generally, primitive, arrays, params)
     return [out.value for out in (outs if primitive.multiple_results else (outs,))]
+
+
+def _followed(
+    primitive: Primitive, values: Sequence[Any], rests: Sequence[Any], params: dict[str, Any]
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The results of a primitive, and their derivatives along the rests (None for operands without), NumPy values."""
+    arrays = [array_of(make_aval(np.shape(x), x.dtype, False), x) for x in values]
+    given = [x for x, rest in zip(arrays, rests, strict=True) if rest is not None]
+    tangents = [array_of(x.aval, rest) for x, rest in zip(arrays, rests, strict=True) if rest is not None]
+
+    def of_floats(*floats):
+        left = iter(floats)
+        out = primitive.bind(*[x if r is None else next(left) for x, r in zip(arrays, rests, strict=True)], **params)
+        return list(out) if primitive.multiple_results else [out]
+
+    with debug_nans(False):
+        # outside the transformation that the program is under
+        outs, slopes = eagerly(jvp, of_floats, tuple(given), tuple(tangents))
+    return [out.value for out in outs], [np.asarray(slope) for slope in slopes]
 
 
 def _weights(out: Any) -> Any:
@@ -272,9 +294,8 @@ def _inaccurate(
             error = _error(np.asarray(x.value), shadow)
             if not error <= limit:
                 errors[name] = error
-                for n in range(len(ledger.suspects)):
-                    if shadow.rows >> n & 1:
-                        reached.setdefault(n, []).append(name)
+                for n in ledger.suspects_in(shadow.rows):
+                    reached.setdefault(n, []).append(name)
     return errors, reached
 
 
@@ -284,6 +305,8 @@ def _error(value: np.ndarray, shadow: Shadow) -> float:
     errors, sizes = np.abs(wanted - value), np.abs(wanted)
     info = dtypes.finfo(value.dtype)
     right = (wanted.astype(value.dtype) == value) | (errors <= NOTICED * unit_of(value.dtype) * float(info.tiny))
+    if shadow.rows & EXHAUSTED:
+        right &= np.isfinite(value)  # that the shadow is too large as well says nothing
     if shadow.mixed:
         sizes = np.broadcast_to(sizes.max(), sizes.shape)
     ratios = np.where(right, 0.0, errors / np.where(sizes == 0, np.finfo(float).tiny, sizes)).astype(float)

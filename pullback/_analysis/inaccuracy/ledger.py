@@ -19,6 +19,8 @@ from pullback._core.array import ConcreteArray
 from pullback._core.origins import origin_here
 from pullback._core.primitive import Primitive
 
+# the bit of `Shadow.rows` that says that few digits of the shadow are right either
+EXHAUSTED = 1
 _BLOCK = 16384
 _NOWHERE = np.zeros(0, np.intp)
 _NO_PARAMS: dict[str, Any] = {}
@@ -70,6 +72,10 @@ class Ledger:
             made = (what, what, what, what)
             shadow = Shadow(self.arithmetic.lifted(value), 0, True, False, unit_of(value.dtype), made)
         return shadow
+
+    def suspects_in(self, rows: int) -> list[int]:
+        """The numbers of the suspects that the bits of a shadow stand for."""
+        return [n for n in range(len(self.suspects)) if rows >> 1 >> n & 1]
 
     # --- the shadow of an operation ---
 
@@ -130,13 +136,15 @@ class Ledger:
         if shadow.exact:
             shadow.exact = not _absorbed(name, ins) if name in ROUNDED else _at_simple_points(ins)
         if not shadow.exact:
-            shadow.value = self.arithmetic.disturbed(wanted, name)
+            shadow.value = self.arithmetic.disturbed(wanted, name, ins)
         if near:
             shadow.rows = 0
             return
+        if name in ("add", "sub") and _is_exhausted(wanted, ins):
+            shadow.rows |= EXHAUSTED
         suspect = suspect_of(primitive, args, ins, i, out, params, shadow, off, self.arithmetic)
         if suspect is not None:
-            shadow.rows |= 1 << self._number(suspect)
+            shadow.rows |= EXHAUSTED << 1 << self._number(suspect)
 
     def _number(self, suspect: Suspect) -> int:
         """The number of a suspect; those of one place and kind are one, of which the worst is kept."""
@@ -184,12 +192,12 @@ class Ledger:
                     _made(primitive.name, ins),
                 )
                 suspect.pending = not out.aval.shape
-                rows |= 1 << self._number(suspect)
+                rows |= EXHAUSTED << 1 << self._number(suspect)
             keep(self.shadows, out, Shadow(out.value, rows, False, False, 0.0, _made(primitive.name, ins), other))
 
     def _other_choice(self, primitive: Primitive, ins: list[Shadow], params: dict[str, Any], shadow: Shadow) -> None:
         """A choice that the shadows would make otherwise matters if it makes a difference to the result."""
-        numbers = [n for n in range(len(self.suspects)) if ins[0].rows >> n & 1]
+        numbers = self.suspects_in(ins[0].rows)
         for n in numbers:
             self.suspects[n].pending = False
         if origin_here().backward:
@@ -240,6 +248,11 @@ def _mixes(name: str, ins: Sequence[Shadow]) -> bool:
     if name != "reduce_sum" or not ins[0].value.size or dtypes.is_complex(ins[0].value.dtype):
         return name == "reduce_sum"
     return bool(ins[0].value.min() < 0 < ins[0].value.max())
+
+
+def _is_exhausted(wanted: Any, ins: Sequence[Shadow]) -> bool:
+    """Whether of a sum little is left."""
+    return bool(np.any(np.abs(wanted) < 2.0**-30 * np.abs(ins[0].value)))
 
 
 def _absorbed(name: str, ins: Sequence[Shadow]) -> bool:

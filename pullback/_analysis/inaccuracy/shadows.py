@@ -2,7 +2,7 @@
 
 The shadow of an operation is its own kernel, applied to the shadows of its operands. Numbers that are equal in both
 precisions can differ all the same: no digit of `sqrt(x + 1) - sqrt(x)` at 1e30 is right in either. So a result that is
-no longer exact gets an error of a unit or so in the last place of the shadow, as in Monte Carlo arithmetic (D. S.
+no longer exact gets an error in the last places of the shadow, as in Monte Carlo arithmetic (D. S.
 Parker, 1997). It depends on the operation and its operands alone, so that equal operations have equal results.
 """
 
@@ -34,6 +34,7 @@ MIXING = frozenset(
 )
 # correctly rounded operations: a result that is the same in both precisions is exact
 ROUNDED = frozenset("add sub mul div sqrt square integer_pow reduce_sum dot_general total scale".split())
+NOISE = 64
 _SHADOW = np.dtype(np.float64)
 _COMPLEX_SHADOW = np.dtype(np.complex128)
 
@@ -41,7 +42,8 @@ _COMPLEX_SHADOW = np.dtype(np.complex128)
 class Shadow:
     """What is known of an array besides its value.
 
-    `value` is the value in higher precision. `rows` has a bit for each suspect that an error of it comes from. `exact`:
+    `value` is the value in higher precision. `rows` has a bit for each suspect that an error of it comes from
+    (above the bit `EXHAUSTED`). `exact`:
     no rounding has gone into it. `mixed`: its entries are sums of products of many, so that errors count against the
     largest. `unit` is the unit roundoff of the coarsest dtype on the way. `made` names the operations that made it, as
     trees of depth 0, 1, 2, 3. `other` is the value that a comparison of the shadows gives, if it is another one.
@@ -91,14 +93,29 @@ class Double:
             return None
         return out if primitive.multiple_results else (out,)
 
-    def disturbed(self, value: Any, name: str) -> Any:
-        """A value with an error of a unit or so in the last place, the same for the same operation and value."""
-        first = value if value.ndim == 0 else value.flat[0] if value.size else 0.0
-        factor = 1.0 + (1 + (hash(complex(abs(first))) + len(name)) % 3) * 2.0**-52
+    def disturbed(self, value: Any, name: str, ins: Sequence[Shadow]) -> Any:
+        """A value with an error in its last places, the same for the same operation and operands."""
+        mix = mixture(name, ins)
+        factor = 1.0 + (NOISE + mix) * 2.0**-53
         if value.ndim and value.base is None and value.flags.writeable:
             value *= factor  # nobody else has it
             return value
         return value * factor
+
+
+def mixture(name: str, ins: Sequence[Shadow]) -> int:
+    """A number that looks random, below 1024, of an operation and its operands.
+
+    Of sums and products it is the same for operands in any order and of any sign: products that cancel exactly, with
+    the signs of a derivative, do so still.
+    """
+    mix = sum(name.encode())
+    for s in ins:
+        x = s.value
+        if x.size:
+            first = x if x.ndim == 0 else x.flat[0]
+            mix += hash(abs(first) if name in ROUNDED else first + 0)
+    return mix % 1021
 
 
 def _widened(param: Any) -> Any:

@@ -144,7 +144,7 @@ def _kind_of(
             return "invalid", math.inf, 0.0
         if any(np.isinf(x).any() for x, f in zip(given, floats, strict=True) if f):
             return None, 0.0, 0.0
-        exact = right[index] if whole else right
+        exact = right[index] if whole else right.item() if isinstance(right, np.ndarray) else right
         return ("overflow", math.inf, 0.0) if _is_finite(exact) else ("pole", math.inf, 0.0)
     made = _worst(value, right, shadow.mixed)[1] if whole else _relative(got, right)
     if made > 16 * unit and made > error / 64:
@@ -185,14 +185,14 @@ def _entries(x: Any, off: Any, shape: tuple[int, ...]) -> Any:
 
 def _ratios(value: Any, wanted: Any) -> Any:
     """Relative errors; infinite where a number was to be 0, or is none."""
-    errors = np.abs(wanted - value).astype(np.float64)
-    ratios = errors / np.where(wanted == 0, 1, np.abs(wanted)).astype(np.float64)
+    errors = np.abs(wanted - value)
+    ratios = np.asarray(errors / np.where(wanted == 0, 1, np.abs(wanted))).astype(np.float64)
     ratios = np.where(((wanted == 0) & (errors > 0)) | np.isnan(ratios), np.inf, ratios)
     return np.where(wanted == value, 0.0, ratios)
 
 
 def _is_finite(x: Any) -> bool:
-    return bool(np.isfinite(x)) if not hasattr(x, "is_finite") else x.is_finite()
+    return x.is_finite() if hasattr(x, "is_finite") else bool(np.isfinite(x))
 
 
 def _relative(value: Any, wanted: Any) -> float:
