@@ -9,10 +9,11 @@ import numpy as np
 from pullback._core.array import Array
 from pullback._core.config import forget_traces, override
 from pullback._core.errors import boundary
+from pullback._core.placed_array import PlacedArray
 from pullback._core.tree import tree_leaves
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import PyTree
-from pullback._xla import distributed, executable, platforms
+from pullback._xla import distributed, executable, placement, platforms
 
 
 def check_backend(function: str, backend: str | None) -> None:
@@ -141,9 +142,14 @@ def block_until_ready(x: PyTree) -> Any:
     >>> print(pb.block_until_ready(pb.jit(lambda x: x + 1)(1.)))
     2.0
     """
+    spread = []
     for leaf in tree_leaves(x):
-        if isinstance(leaf, Array):
+        if type(leaf) is PlacedArray:
+            spread.append(leaf)
+        elif isinstance(leaf, Array):
             leaf.block_until_ready()
+    if spread:
+        placement.wait_for_all(spread)
     return x
 
 

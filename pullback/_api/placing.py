@@ -20,7 +20,7 @@ from pullback._core.tree_paths import keystr, tree_flatten_with_path
 from pullback._core.types import make_aval
 from pullback._core.typing import DTypeLike, PyTree, PyTreePrefix, ShapeLike
 from pullback._higher_order.bodies import lift_tree
-from pullback._ops.sharding_constraint import check_fits, sharding_constraint_p, sharding_of
+from pullback._ops.sharding_constraint import check_fits, sharding_constraint_p, sharding_of, spreads_all
 from pullback._xla import engine, placement
 from pullback._xla.evaluate import evaluator
 
@@ -59,25 +59,39 @@ def device_put(
                 engine.put(array)
         return tree_unflatten(tree, arrays)
     places = places_of("device_put", "device", x, "x", device)
+    # the usual leaf is sent there without an operation of its own
+    direct = {id(place): _transferred(place) for place in places} if context.trace is evaluator else {}
     results: list[Any] = []
     # what must be the same in all processes
     shared: dict[int, Any] = {}
     for i, (array, place) in enumerate(zip(arrays, places, strict=True)):
         if place is not None:
+            at = direct.get(id(place)) if type(array) is ConcreteArray else None
             try:
-                placement.indices_here(place, array.aval.shape)
+                if at is not None:
+                    array = placement.put(array, at)
+                else:
+                    placement.indices_here(place, array.aval.shape)
             except ValueError as error:
                 path = keystr(tree_flatten_with_path(x)[0][i][0]) if len(arrays) > 1 else ""
                 raise ValueError(f"device_put: x{path} of type {array.aval.str_short()}: {error}") from None
-            if not place.is_fully_addressable and isinstance(array, ConcreteArray) and not is_global(array):
-                shared[i] = array
-            array = sharding_constraint_p.bind(array, sharding=place)
+            if at is None:
+                if not place.is_fully_addressable and isinstance(array, ConcreteArray) and not is_global(array):
+                    shared[i] = array
+                array = sharding_constraint_p.bind(array, sharding=place)
         if type(array) is ConcreteArray:
             engine.put(array)
         results.append(array)
     if shared:
         require_equal("device_put", "x", tree_unflatten(tree, [shared.get(i, 0) for i in range(len(arrays))]))
     return tree_unflatten(tree, results)
+
+
+def _transferred(place: Sharding | None) -> Sharding | None:
+    """The placement if data of this process is just sent there; None if others, or the compiler, have a say."""
+    if place is None or not place.is_fully_addressable or not spreads_all(place):
+        return None
+    return placement.kept(place)
 
 
 def _checked_sharding(function: str, sharding: Any, shape: tuple[int, ...]) -> Sharding:

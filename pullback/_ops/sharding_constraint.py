@@ -77,7 +77,7 @@ def sharding_of(where: str, place: AnyValue) -> Sharding | None:
 def check_fits(where: str, sharding: Sharding, shape: tuple[int, ...]) -> None:
     """Refuse a sharding whose spec is too long for the shape, or does not divide it; `where` begins the message."""
     try:
-        if isinstance(sharding, NamedSharding) and PartitionSpec.UNCONSTRAINED in tuple(sharding.spec):
+        if not spreads_all(sharding):
             return
         sharding.shard_shape(shape)
     except ValueError as error:
@@ -95,11 +95,17 @@ def laid_out(function: str, result: PyTree, out_sharding: Placement) -> Any:
     return tree_unflatten(tree, [sharding_constraint_p.bind(x, sharding=place) for x in leaves])
 
 
+def spreads_all(sharding: Sharding) -> bool:
+    """Whether the placement says for each axis how it is spread: none is left to the compiler."""
+    return not isinstance(sharding, NamedSharding) or PartitionSpec.UNCONSTRAINED not in tuple(sharding.spec)
+
+
 def _evaluate(x, sharding):
-    open_axes = isinstance(sharding, NamedSharding) and PartitionSpec.UNCONSTRAINED in tuple(sharding.spec)
-    if type(x) is PlacedArray and not x.placement.is_fully_addressable and not open_axes:
+    if not spreads_all(sharding):
+        return x
+    if type(x) is PlacedArray and not x.placement.is_fully_addressable:
         return moved(x, sharding)
-    return x if open_axes else placement.put(x, sharding)
+    return placement.put(x, sharding)
 
 
 def moved(x: PlacedArray, sharding: Sharding) -> PlacedArray:

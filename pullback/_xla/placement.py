@@ -69,23 +69,32 @@ def is_default(placement: Sharding) -> bool:
     )
 
 
+@lru_cache(4096)
+def _transfer(placement: Sharding, aval: ShapedArray) -> tuple[ShapedArray, Any, list[Any], list[Any]]:
+    """What a transfer of an array of this type needs: the type of its parts' carriers, the label, devices, indices."""
+    inside = engine.carrier(aval)
+    return inside, label(placement, aval.ndim), *indices_here(placement, aval.shape)
+
+
 def put(x: ConcreteArray, placement: Sharding) -> ConcreteArray:
-    """The array at this placement; itself if it is there."""
-    placement, ndim = kept(placement), x.aval.ndim
+    """The array at this placement; itself if it is there. ValueError for an axis that cannot be divided."""
+    placement = kept(placement)
     if type(x) is PlacedArray:
         if x.placement is placement:
             return x
+        ndim = x.aval.ndim
         if representative(x.placement, ndim) is representative(placement, ndim):
             return placed(x.aval, x._checked_buffer(), placement)
         if _is_copied_part_by_part(x.placement, placement, ndim):
             return placed(x.aval, copy_buffer(x._checked_buffer(), x.aval, placement), placement)
     if is_default(placement):
         return array_of(x.aval, x.value) if type(x) is PlacedArray else x
-    value, aval = np.asarray(x.value), engine.carrier(x.aval)
+    engine.check_process()
+    value = np.asarray(x.value)
     if value.dtype.isbuiltin != 1:
         value = engine.carried_value(value)
-    devices, indices = indices_here(placement, aval.shape)
-    return placed(x.aval, buffer_of_parts(aval, placement, devices, [value[i] for i in indices]), placement)
+    aval, described, devices, indices = _transfer(placement, x.aval)
+    return placed(x.aval, _buffer(aval, described, devices, [value[i] for i in indices]), placement)
 
 
 def _is_copied_part_by_part(old: Sharding, new: Sharding, ndim: int) -> bool:
@@ -103,10 +112,12 @@ def _is_copied_part_by_part(old: Sharding, new: Sharding, ndim: int) -> bool:
 def buffer_of_parts(aval: ShapedArray, placement: Sharding, devices: list[Any], parts: Sequence[np.ndarray]) -> Any:
     """The buffer of NumPy values, one for each device of this process; their memory is not modified later."""
     engine.check_process()
+    return _buffer(aval, label(placement, aval.ndim), devices, parts)
+
+
+def _buffer(aval: ShapedArray, described: AnyValue, devices: list[Any], parts: Sequence[np.ndarray]) -> Any:
     values = [part if part.flags.c_contiguous else part.copy() for part in parts]
-    return engine.xla_client().batched_device_put(
-        aval, label(placement, aval.ndim), values, devices, True, enable_x64=True
-    )
+    return engine.xla_client().batched_device_put(aval, described, values, devices, True, enable_x64=True)
 
 
 def wait(buffer: AnyValue, aval: ShapedArray, placement: Sharding) -> None:
@@ -116,6 +127,16 @@ def wait(buffer: AnyValue, aval: ShapedArray, placement: Sharding) -> None:
     else:
         what = f"an array {aval.str_short()} over {placement.num_devices} devices"
         distributed.wait(what, buffer, distributed.processes_of(placement.flat_devices))
+
+
+def wait_for_all(arrays: Sequence[PlacedArray]) -> None:
+    """Wait until arrays have been computed: by one call of the engine where they belong to this process alone."""
+    if distributed.session() is None and not engine.is_left_behind():
+        buffers = [x._buffer for x in arrays if x.buffer is not None]
+        engine.xla_client()._xla.batched_block_until_ready(buffers)
+    else:
+        for x in arrays:
+            x.block_until_ready()
 
 
 class _Capsule:
