@@ -72,7 +72,7 @@ def _processor() -> Sequence[str]:
     """The processor and its instruction sets: compiled code uses all that it finds."""
     import platform
 
-    known = [platform.machine(), platform.processor(), platform.system()]
+    known = [platform.machine(), platform.system()]
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -82,7 +82,7 @@ def _processor() -> Sequence[str]:
                 elif not line.strip():
                     break  # the end of the first processor
     except OSError:
-        pass
+        known.append(platform.processor())  # which may start a program to find it
     return known
 
 
