@@ -66,19 +66,19 @@ def device_put(
     shared: dict[int, Any] = {}
     for i, (array, place) in enumerate(zip(arrays, places, strict=True)):
         if place is not None:
-            at = direct.get(id(place)) if type(array) is ConcreteArray else None
+            at, sent = direct.get(id(place)), None
             try:
-                if at is not None:
-                    array = placement.put(array, at)
+                if at is not None and type(array) is ConcreteArray:
+                    sent = placement.put(array, at)
                 else:
                     placement.indices_here(place, array.aval.shape)
             except ValueError as error:
                 path = keystr(tree_flatten_with_path(x)[0][i][0]) if len(arrays) > 1 else ""
                 raise ValueError(f"device_put: x{path} of type {array.aval.str_short()}: {error}") from None
-            if at is None:
-                if not place.is_fully_addressable and isinstance(array, ConcreteArray) and not is_global(array):
+            if sent is None and not place.is_fully_addressable and isinstance(array, ConcreteArray):
+                if not is_global(array):
                     shared[i] = array
-                array = sharding_constraint_p.bind(array, sharding=place)
+            array = sharding_constraint_p.bind(array, sharding=place) if sent is None else sent
         if type(array) is ConcreteArray:
             engine.put(array)
         results.append(array)
