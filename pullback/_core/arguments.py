@@ -37,7 +37,10 @@ def signature(fun: Callable) -> inspect.Signature | None:
 
 
 def kind_of(value: AnyValue) -> Any:
-    """A key that separates equal values with different programs: 1, 1.0 and True; 0.0 and -0.0; and tuples of them."""
+    """A key that separates equal values with different programs: 1, 1.0 and True; 0.0 and -0.0.
+
+    In tuples, sets and dataclasses too.
+    """
     if isinstance(value, tuple):
         return type(value), tuple(map(kind_of, value))
     if isinstance(value, np.generic):
@@ -46,6 +49,9 @@ def kind_of(value: AnyValue) -> Any:
         return type(value), math.copysign(1.0, value.real), math.copysign(1.0, value.imag)
     if isinstance(value, frozenset):
         return type(value), frozenset((x, kind_of(x)) for x in value)
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    if fields is not None:
+        return type(value), tuple([kind_of(getattr(value, name, None)) for name, f in fields.items() if f.compare])
     return type(value)
 
 

@@ -1,6 +1,7 @@
 """jit: what is traced and compiled when, static and donated arguments, what crosses its border, stages."""
 
 import copy
+import dataclasses
 import functools
 import gc
 import pickle
@@ -206,6 +207,27 @@ def test_static_values_that_are_equal_but_not_the_same():
     assert f(1, (2.0,)).dtype == np.float32
     assert [str(f(1.0, 0.0)), str(f(1.0, -0.0))] == ["0.0", "-0.0"]
     assert counted(lambda: [f(1.0, float("nan")) for _ in range(2)])[0] <= 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Factor:
+    value: object
+    name: str = dataclasses.field(default="", compare=False)
+
+    def __call__(self, x):
+        return x * self.value
+
+
+def test_static_dataclasses_and_functions_that_are_equal_but_not_the_same():
+    """Equal as dataclasses are, by their fields: a program for 1 is none for 1.0."""
+    f = pb.jit(lambda x, factor: factor(x), static_argnums=1)
+    for value, dtype in ((1, "int32"), (1.0, "float32"), (True, "int32"), (1 + 0j, "complex64"), (1, "int32")):
+        assert f(pnp.int32(3), Factor(value)).dtype == dtype
+        assert pb.jit(Factor(value))(pnp.int32(3)).dtype == dtype
+    assert [str(f(1.0, Factor(zero))) for zero in (0.0, -0.0)] == ["0.0", "-0.0"]
+    with counters() as seen:
+        f(pnp.int32(3), Factor(1.0, "another name"))
+    assert seen["traces"] == 0
 
 
 def test_a_static_argument_that_is_left_out():
