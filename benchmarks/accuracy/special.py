@@ -355,13 +355,12 @@ SPECIAL = [
     special("i1e", lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), REAL.with_kinks(0.0), torch="special.i1e"),
     *INTEGRALS,
     # powers and factorials
-    special("boxcox", boxcox, Range(0.0, 1e10, (0.0, 1.0)), Range(-10.0, 10.0, (0.0,)), orders=(0, 1)),
+    special("boxcox", boxcox, Range(0.0, 1e10, (0.0, 1.0)), Range(-10.0, 10.0, (0.0,))),
     special(
         "boxcox1p",
         lambda x, power: boxcox(1 + x, power),
         Range(-1.0, 1e10, (0.0,)),
         Range(-10.0, 10.0, (0.0,)),
-        orders=(0, 1),
     ),
     special(
         "comb",

@@ -43,7 +43,8 @@ def _sums(factor: Callable, slopes: bool, *parameters: Expr) -> list[Expr]:
         r, by_a, by_b = factor(n, *carried)
         if not slopes:
             term = term * r
-            return [*carried, total + term, term, rest[0].maximum(term.abs())]
+            biggest, slope = rest
+            return [*carried, total + term, term, biggest.maximum(term.abs()), slope + n * term]
         total_a, term_a, total_b, term_b = rest
         term_a, term_b, term = term_a * r + term * by_a, term_b * r + term * by_b, term * r
         return [*carried, total + term, term, total_a + term_a, term_a, total_b + term_b, term_b]
@@ -56,12 +57,13 @@ def _sums(factor: Callable, slopes: bool, *parameters: Expr) -> list[Expr]:
         return ~done & total.abs().is_("LT", np.inf)
 
     # the first step is taken in any case: sums of derivatives that are 0 would look finished
-    state = step(one, *parameters, one, one, *([zero] * 4 if slopes else [one]))
+    state = step(one, *parameters, one, one, *([zero] * 4 if slopes else [one, zero]))
     state = iterate(state, lambda n, *rest: step(n + 1.0, *rest), unfinished)[count:]
     if slopes:
         return [state[0], state[2], state[4]]
-    # where the terms cancel, no digit is left
-    return [state[0].abs().is_("LT", state[2] * (64 * eps)).choose(np.nan, state[0])]
+    # where the terms cancel, no digit is left; but next to a zero, where y times the slope does not vanish, few matter
+    total, _, biggest, slope = state
+    return [total.abs().maximum(slope.abs()).is_("LT", biggest * (64 * eps)).choose(np.nan, total)]
 
 
 def _power(n: Expr, a: Expr, b: Expr, y: Expr) -> tuple[Expr, Expr, Expr]:
@@ -74,7 +76,10 @@ def _power(n: Expr, a: Expr, b: Expr, y: Expr) -> tuple[Expr, Expr, Expr]:
 
 def _inverse(n: Expr, p: Expr, q: Expr, y: Expr) -> tuple[Expr, Expr, Expr]:
     """The factor between terms of the asymptotic series, of p = b - a and q = 1 - a."""
-    left, right, over = p + (n - 1.0), q + (n - 1.0), 1.0 / (n * y)
+    left, right = p + (n - 1.0), q + (n - 1.0)
+    # it diverges, while other elements may still need terms: it ends with the smallest
+    grows = n.is_("GT", 31.0) & (left * right).abs().is_("GE", n * y)
+    over = grows.choose(0.0, 1.0 / (n * y))
     return left * right * over, -((left + right) * over), right * over
 
 

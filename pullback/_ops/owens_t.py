@@ -11,11 +11,16 @@ import math
 
 import numpy as np
 
+from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._ops.elementwise import add, div, exp, mul, scalar, square
+from pullback._ops.elementwise import max as maximum
+from pullback._ops.elementwise import min as minimum
 from pullback._ops.expressions import Expr, Host, kernel, written
 from pullback._ops.families import FLOAT, nary, scipy_kernel
 from pullback._ops.special import erf
+
+_ENDLESS = 1e3
 
 
 @functools.cache
@@ -46,9 +51,11 @@ def _tail(x: Expr) -> Expr:
 def _owens_t(h: Expr, a: Expr) -> Expr:
     high, size = h.abs(), a.abs()
     large = size.is_("GT", 1.0)
-    wide = high * size
     # nothing times infinity
-    wide = (high.is_("EQ", 0.0) | size.is_("EQ", 0.0)).choose(0.0, wide)
+    nothing = high.is_("EQ", 0.0) | size.is_("EQ", 0.0)
+    # from far below on T is 0: of an infinite one no part of an integral could be taken
+    high = high.minimum(_ENDLESS)
+    wide = nothing.choose(0.0, (high * size).minimum(_ENDLESS))
     part = _within(large.choose(wide, high), large.choose(1.0 / large.choose(size, 1.0), size))
     p, q = _tail(high), _tail(wide)
     value = large.choose((p + q) * 0.5 - p * q - part, part)
@@ -56,6 +63,9 @@ def _owens_t(h: Expr, a: Expr) -> Expr:
 
 
 def _by_a(h: Array, a: Array) -> Array:
+    # its square must not overflow; beyond, the result is below the normal numbers
+    end = math.sqrt(dtypes.finfo(a.dtype).max) / 2
+    a = maximum(minimum(a, scalar(a, end)), scalar(a, -end))
     weight = add(scalar(a, 1), square(a))
     exponent = mul(mul(scalar(h, -0.5), h), mul(h, weight))
     return mul(div(exp(exponent), weight), scalar(a, 0.5 / math.pi))

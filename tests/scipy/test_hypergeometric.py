@@ -98,3 +98,27 @@ def test_edges_of_gauss_function():
     assert special.hyp2f1(1, 1, 2, np.zeros((2, 0))).shape == (2, 0)
     with pytest.raises(NotImplementedError, match="hyp2f1 has no derivative with respect to the parameter c"):
         pb.grad(special.hyp2f1, 2)(1.0, 1.0, 2.0, 0.5)
+
+
+@pytest.mark.parametrize("run", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_kummers_function_next_to_its_zeros(run):
+    # M(2, 1, x) = exp(x) (1 + x), M(-1, b, x) = 1 - x / b
+    near = np.float32([-1, np.nextafter(np.float32(-1), np.float32(0)), 1, 3])
+    got = run(special.hyp1f1)(np.float32([2, 2, -1, -1]), np.float32([1, 1, 1, 3]), near)
+    np.testing.assert_allclose(got, [0, np.exp(-1) * 2.0**-24, 0, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("run", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_neighbours_do_not_make_kummers_function_diverge(run):
+    # one element is summed by hundreds of terms, of the other, whose series diverges, only the first ones count
+    a, b, x = np.array([[0.5, 1.0, 600.0], [0.5, 1.0, -60.0], [4.0, 2.25, -60.0]]).T
+    x[0] = 150.0
+    a[0], b[0] = 30.0, 200.0
+    with pb.enable_x64():
+        got = run(special.hyp1f1)(a, b, x)
+        slope = run(derivative(special.hyp1f1))(a, b, x)
+    exact = [mp.hyp1f1(*args) for args in zip(a, b, x, strict=True)]
+    np.testing.assert_allclose(got, np.array(exact, float), rtol=1e-13)
+    for i in (1, 2):
+        right = mp.diff(lambda p, i=i: mp.hyp1f1(p, b[i], x[i]), a[i])
+        np.testing.assert_allclose(slope[i], float(right), rtol=1e-12)

@@ -34,6 +34,51 @@ def test_transforms_by_powers(dtype):
     np.testing.assert_array_equal(ends, np.array([-0.5, -np.inf, -np.inf, np.nan], "float32"))
 
 
+def boxcox_slope(x, power):
+    """The derivative by the power."""
+    with mp.workdps(700):  # the terms cancel
+        raised = x**power
+        return mp.log(x) ** 2 / 2 if not power else raised * mp.log(x) / power - (raised - 1) / power**2
+
+
+# where x to the power of the parameter leaves the range, though what is asked for does not; and next to no parameter
+BY_X = {
+    "float32": [(1e-16, -0.3), (1e9, 4.9), (1e-18, 1e-4), (1e-17, -1e-7), (1e-15, 0.0), (900.0, 13.1), (1e-9, 3.0)],
+    "float64": [(1e-150, -0.05), (1e9, 35.0), (1e-150, 1e-4), (1e-140, -1e-12), (1e-99, 0.0), (900.0, 104.5)],
+}
+BY_POWER = {
+    "float32": [(2e-38, 1e-4), (1e-20, -1e-7), (2e-38, -0.9), (1e9, 3.5), (1e9, 0.0), (3.0, 81.0)],
+    "float64": [(1e-300, 1e-4), (1e-290, -1e-12), (1e-300, -1.0), (1e9, 30.0), (1e9, 0.0), (3.0, 647.0)],
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_derivatives_of_transforms_by_powers_far_out(dtype):
+    x, power = np.array(BY_X[dtype], dtype).T
+    check(derivative(special.boxcox), lambda x, power: x ** (power - 1), (x, power), dtype, 64)
+    check(derivative(special.boxcox, 2), lambda x, power: (power - 1) * x ** (power - 2), (x, power), dtype, 64)
+    y = np.where(x > 1, x - 1, -x)
+    check(derivative(special.boxcox1p), lambda x, power: (1 + x) ** (power - 1), (y, power), dtype, 64)
+    x, power = np.array(BY_POWER[dtype], dtype).T
+    check(derivative(special.boxcox, 1, 1), boxcox_slope, (x, power), dtype, 64)
+    y = np.where(x > 1, x - 1, -x)
+    check(derivative(special.boxcox1p, 1, 1), lambda x, power: boxcox_slope(1 + x, power), (y, power), dtype, 64)
+
+
+@pytest.mark.parametrize("run", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_derivatives_of_transforms_by_powers_at_the_ends(run):
+    x, power = np.array([0.0, 0, np.inf, np.inf, 1e-38, 1e38]), np.array([0.5, -1, -0.5, 2, -9, 9])
+    by_power = run(derivative(special.boxcox, 1, 1))(x, power)
+    np.testing.assert_allclose(by_power, [4, np.inf, 4, np.inf, np.inf, np.inf])
+    second = run(derivative(special.boxcox, 2, 1))(x, power)
+    np.testing.assert_allclose(second, [-16, -np.inf, 16, np.inf, -np.inf, np.inf])
+    # beyond the range, not a difference of infinities
+    bend = run(derivative(special.boxcox, 2))(np.float32([1e-37, 1e-38]), np.float32([1e-5, -1e-5]))
+    np.testing.assert_array_equal(bend, [-np.inf, -np.inf])
+    with pb.enable_x64():
+        np.testing.assert_allclose(run(derivative(special.boxcox1p))(np.array([-1.0]), np.array([1.0])), [1])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_binomial_coefficients(dtype):
     n = RNG.uniform(0, 40, 30)

@@ -199,6 +199,27 @@ def test_owens_function(dtype):
         special.owens_t(1j, 1.0)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("run", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_owens_function_at_the_end_of_the_dtype(run, dtype):
+    """Beyond any a that matters it is that of infinity, half of the chance of more than |h|; and T(inf, a) is 0."""
+    most = np.finfo(dtype).max
+    h, a = (
+        np.array([0.0, 2, -3, -2, 30, 2e-38, np.inf, np.inf, 0]),
+        np.array([1.0, 1, -1, 0.9, 1, -1, 1, -1e-3, np.inf]),
+    )
+    right = np.sign(a) * scipy.special.erfc(np.abs(h) / np.sqrt(2)) / 4
+    with pb.enable_x64():
+        h, a = h.astype(dtype), (a * most).astype(dtype)
+        np.testing.assert_allclose(run(special.owens_t)(h, a), right, rtol=1e-6, atol=np.finfo(dtype).tiny)
+        for i in (0, 1):
+            slope, bend = (run(derivative(special.owens_t, k, i))(h[1:5], a[1:5]) for k in (1, 2))
+            density = np.sign(a) * np.exp(-(h.astype(float) ** 2) / 2) / np.sqrt(8 * np.pi)
+            of_h = i == 0
+            np.testing.assert_allclose(slope, of_h * np.sign(h[1:5]) * -density[1:5], rtol=1e-6, atol=1e-37)
+            np.testing.assert_allclose(bend, of_h * (np.abs(h) * density)[1:5], rtol=1e-6, atol=1e-37)
+
+
 def faddeeva(z):
     return mp.exp(-z * z) * mp.erfc(-1j * z)
 

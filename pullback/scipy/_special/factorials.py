@@ -29,7 +29,7 @@ def boxcox(x: Operand, lmbda: Operand) -> Array:
     >>> print(special.boxcox(2., 0.))
     0.6931472
     """
-    return power_integral_p.bind(pnp.log(x), lmbda)
+    return power_integral_p.bind(x, lmbda, order=0, shifted=False)
 
 
 @elementwise(FLOAT)
@@ -40,7 +40,7 @@ def boxcox1p(x: Operand, lmbda: Operand) -> Array:
     >>> print(special.boxcox1p(1., 2.))
     1.5
     """
-    return power_integral_p.bind(pnp.log1p(x), lmbda)
+    return power_integral_p.bind(x, lmbda, order=0, shifted=True)
 
 
 @boundary
