@@ -30,6 +30,8 @@ def errors(result: np.ndarray, exact: Exact, limit: float, order: int) -> Errors
         true = np.where(exact.kind == LARGE, np.sign(exact.nearest) * beyond, exact.nearest.astype(np.float64) * scale)
         ulp = np.spacing(np.clip(np.abs(exact.nearest), info.tiny, info.max)).astype(np.float64)
         units = np.abs((half - true) / (ulp * scale) - exact.fraction) / exact.unit
+        # next to zero the error in ulp may itself be beyond the range
+        units = np.where(exact.kind == SMALL, np.abs((half - true) / (ulp * exact.unit)), units)
         # what is too small for a normal number may be flushed to zero or kept
         bound = info.tiny * dtype.type(1 if order == 0 else MARGIN)
         small = (exact.kind == SMALL) | ((exact.kind == NORMAL) & (np.abs(exact.nearest) < bound))

@@ -188,6 +188,16 @@ def boxcox(x, power):
     return mp.expm1(power * mp.log(x)) / power if power else mp.log(x)
 
 
+def ways(n, k):
+    if k > n:
+        raise ValueError("impossible")
+    return mp.binomial(n, k)
+
+
+def ways_slope(n, k):
+    return ways(n, k) * (mp.digamma(n + 1) - mp.digamma(n - k + 1))
+
+
 def kummer_slope(order):
     """DLMF 13.3.16."""
     return lambda a, b, x: mp.rf(a, order) / mp.rf(b, order) * mp.hyp1f1(a + order, b + order, x)
@@ -364,11 +374,12 @@ SPECIAL = [
     ),
     special(
         "comb",
-        mp.binomial,
+        ways,
         Range(0.0, 100.0, (0.0, 1.0)),
         Range(only=(0.0, 1.0, 2.0, 7.0)),
         constant=(1,),
         orders=(0, 1),
+        derivatives={(1, 0): ways_slope},
     ),
     special(
         "multigammaln",

@@ -15,6 +15,7 @@ import numpy as np
 from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
+from pullback._ops import gamma_hazard as hazards
 from pullback._ops import incomplete_gamma_formulas as formulas
 from pullback._ops.elementwise import add, div, log, mul, neg, scalar, sub
 from pullback._ops.expressions import Expr, Host
@@ -243,13 +244,13 @@ def _hazard_twice_by_x(y, a, x, upper):
 
 hazard_by_x_p: Primitive = _primitive(
     "gamma_hazard_by_x",
-    formulas.hazard_by_x,
+    hazards.hazard_by_x,
     lambda y, a, x, upper: _hazard_slope(hazard_p.bind(a, x, upper=upper, order=1), a, x, upper, 1),
     _hazard_twice_by_x,
 )
 hazard_p: Primitive = _primitive(
     "gamma_hazard",
-    formulas.hazard,
+    hazards.hazard,
     lambda y, a, x, upper, order: hazard_p.bind(a, x, upper=upper, order=order + 1),
     _hazard_by_x,
 )

@@ -362,46 +362,6 @@ def log_probability(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -
     return inside.choose(a.is_("EQ", 0.0).choose(edges, value), edges)
 
 
-def hazard(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -> Expr:
-    """The derivative by a of x^(a-1) exp(-x) / gamma(a) / P(a, x), or / Q(a, x), of this order."""
-    inside, ga, gx = guarded(a, x)
-    p = parts(ga, gx, digits, order)
-    below, above = both(p)
-    small = (~p.series & p.up) if upper else (~p.series & ~p.up)
-    front_of_all = p.series.choose(p.power * ga * (-gx).exp(), p.before)
-    whole = p.series.choose(ga * (-gx).exp() / (p.sums[0] + 1.0), 1.0 / p.integrals[0]) if not upper else None
-    other = front_of_all / (above if upper else below)
-    value = small.choose(1.0 / p.integrals[0], other if whole is None else p.series.choose(whole, other)) / gx
-    if order:
-        # the logarithm is that of the density minus that of the probability
-        of_density = slopes_of(front_moments(ga, gx, order))
-        sign = -1.0 if upper else 1.0
-        scale = p.series.choose(below, p.before * p.integrals[0])
-        wanted = above if upper else below
-        near = (~p.series & p.up) if upper else (p.series | ~p.up)
-        ratios = [
-            a.lifted(1.0),
-            *[near.choose(p.ratios[k], slope(p, k) * scale / wanted * sign) for k in range(1, order + 1)],
-        ]
-        exact = slopes_of([ga.lifted(1.0), *[m / p.integrals[0] for m in p.integrals[1:]]])
-        slopes = [small.choose(-e, d - r) for e, d, r in zip(exact, of_density, slopes_of(ratios), strict=True)]
-        value = value * moments_of(slopes, a.lifted(1.0), order)[order]
-        return inside.choose(value, np.nan)
-    at_zero = density(a, x, digits, 0) if upper else a.lifted(np.inf)
-    edge = x.is_("EQ", 0.0).choose(at_zero, x.is_("EQ", np.inf).choose(float(upper), a.lifted(np.nan)))
-    return inside.choose(value, a.is_("GT", 0.0).choose(edge, np.nan))
-
-
-def hazard_by_x(a: Expr, x: Expr, digits: Digits, upper: bool) -> Expr:
-    """The derivative of the hazard h by x, h ((a - 1) / x - 1 - h), with + h for Q."""
-    value = hazard(a, x, digits, upper, 0)
-    inside, ga, gx = guarded(a, x)
-    slope = (ga - 1.0) / gx - 1.0
-    some = inside.choose(value, 1.0)
-    slope = slope + some if upper else slope - some
-    return inside.choose(value.is_("EQ", 0.0).choose(0.0, value * slope), np.nan)
-
-
 def density(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
     """The derivative by a of x^(a-1) exp(-x) / gamma(a), of this order."""
     inside, ga, gx = guarded(a, x)

@@ -324,3 +324,62 @@ def test_curvatures_of_densities_and_of_log_tails(dtype):
         dtype,
         SECOND,
     )
+
+
+def bend(tail, sign):
+    """The second derivative by x of the logarithm of a tail whose density has this sign."""
+
+    def second(x, a):
+        with mp.workdps(120):
+            hazard = sign * density(a, x) / tail(a, x)
+            return hazard * ((a - 1) / x - 1 - hazard)
+
+    return second
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bends_of_the_logarithms_of_both_tails(dtype):
+    """Far out the slopes are next to constant: the bend is far smaller than what its terms are."""
+    x = np.array([1e4, 3e3, 20, 2.7, 500, 4.5, 60, 1e3, 2e3])
+    a = np.array([0.999, 1.001, 0.5, 1e-20, 1.0000001, 1e-6, 2.5, 900, 1e3])
+    check(derivative(stats.gamma.logsf, 2), bend(upper, -1), (x, a), dtype, SECOND)
+    x = np.array([1e-15, 0.4, 2, 0.5, 300, 1e3, 0.1, 9])
+    a = np.array([1e-3, 58.5, 58.5, 1e6, 1e6, 1300, 3, 50])
+    check(derivative(stats.gamma.logcdf, 2), bend(lower, 1), (x, a), dtype, SECOND)
+
+
+@pytest.mark.parametrize("run", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_the_bend_of_a_power_beyond_the_range(run):
+    x, a = np.float32([2e-38, 2e-38]), np.float32([10, 1e7])
+    np.testing.assert_array_equal(run(derivative(stats.gamma.logcdf, 2))(x, a), [-np.inf, -np.inf])
+
+
+def chi2_log_part(x, df):
+    return mp.log(lower(df / 2, x / 2))
+
+
+def chi2_rest(x, df):
+    with mp.workdps(700):
+        return 1 - lower(df / 2, x / 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_chi2_at_the_smallest_numbers(dtype):
+    """Half of these is subnormal."""
+    tiny = float(np.finfo(dtype).tiny)
+    x, df = np.array([[tiny, 1.5 * tiny, 1.1 * tiny, 4 * tiny, 1e-31, 2e-30], [0.5, 1.2, 1e-5, 0.7, 1e-7, 0.3]])
+
+    def log_density(x, df):
+        return mp.log(density(df / 2, x / 2) / 2)
+
+    check(stats.chi2.logpdf, log_density, (x, df), dtype, VALUE)
+    check(stats.chi2.pdf, lambda x, df: density(df / 2, x / 2) / 2, (x, df), dtype, VALUE)
+    check(stats.chi2.cdf, lambda x, df: lower(df / 2, x / 2), (x, df), dtype, VALUE)
+    check(stats.chi2.logcdf, chi2_log_part, (x, df), dtype, VALUE)
+    check(stats.chi2.sf, chi2_rest, (x, df), dtype, VALUE)
+    check(stats.chi2.logsf, lambda x, df: mp.log(chi2_rest(x, df)), (x, df), dtype, VALUE)
+    some = x[:4] * 8, df[:4]
+    check(derivative(stats.chi2.cdf), lambda x, df: density(df / 2, x / 2) / 2, some, dtype, FIRST)
+    check(
+        derivative(stats.chi2.logpdf, 1, 1), lambda x, df: mp.diff(lambda t: log_density(x, t), df), some, dtype, FIRST
+    )

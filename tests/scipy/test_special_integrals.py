@@ -214,10 +214,11 @@ def test_owens_function_at_the_end_of_the_dtype(run, dtype):
         np.testing.assert_allclose(run(special.owens_t)(h, a), right, rtol=1e-6, atol=np.finfo(dtype).tiny)
         for i in (0, 1):
             slope, bend = (run(derivative(special.owens_t, k, i))(h[1:5], a[1:5]) for k in (1, 2))
-            density = np.sign(a) * np.exp(-(h.astype(float) ** 2) / 2) / np.sqrt(8 * np.pi)
-            of_h = i == 0
-            np.testing.assert_allclose(slope, of_h * np.sign(h[1:5]) * -density[1:5], rtol=1e-6, atol=1e-37)
-            np.testing.assert_allclose(bend, of_h * (np.abs(h) * density)[1:5], rtol=1e-6, atol=1e-37)
+            size, sign = np.abs(h[1:5]), np.sign(a[1:5])
+            density = sign * np.exp(-(size.astype(float) ** 2) / 2) / np.sqrt(8 * np.pi)
+            right = (-np.sign(h[1:5]) * density, size * density) if i == 0 else (0, 0)
+            np.testing.assert_allclose(slope, right[0], rtol=1e-6, atol=1e-37)
+            np.testing.assert_allclose(bend, right[1], rtol=1e-6, atol=1e-37)
 
 
 def faddeeva(z):
