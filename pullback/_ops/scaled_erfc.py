@@ -2,7 +2,7 @@
 
 By y' = 2 x y - 2 / sqrt(pi), from which follow y'' = 2 x y' + 2 y and so on. For negative x all terms have one sign.
 For positive ones they cancel: there the first is the quotient of the excess and the hazard of the normal distribution,
-as y = sqrt(2 / pi) / h(-sqrt(2) x), and the second a polynomial.
+as y = sqrt(2 / pi) / h(-sqrt(2) x), and the second a polynomial, from which those of higher order follow.
 """
 
 from __future__ import annotations
@@ -76,18 +76,21 @@ def _second(x: Expr) -> Expr:
     return value * inverse * inverse * inverse
 
 
-def _tail(x: Expr, order: int) -> Expr:
-    """The asymptotic series DLMF 7.12.1, differentiated."""
-    count = 32 if x.double else 16
-    inverse = 1.0 / x
-    terms = [
-        (-1) ** (k + order) * math.prod(range(1, 2 * k, 2)) / 2.0**k * math.perm(2 * k + order, order)
-        for k in range(count)
-    ]
-    value = inverse * polynomial(inverse * inverse, terms) / math.sqrt(math.pi)
-    for _ in range(order):
-        value = value * inverse
-    return value
+def _ratio(x: Expr, start: int, order: int) -> Expr:
+    """The derivative of one order over that of another, for x > 0, where forwards the recurrence cancels.
+
+    The ratio r_n of the orders n and n - 1 is -2 n / (2 x - r_(n + 1)): from one far up, by the first terms of its
+    expansion in powers of 1 / sqrt(x**2 + 2 n), backwards.
+    """
+    last = order + (64 if x.double else 20)
+    root = (x * x + 2.0 * last).sqrt()
+    ratio = (x - root) * (1.0 - 0.5 / (root * root))
+    product = x.lifted(1.0)
+    for n in range(last - 1, start, -1):
+        ratio = -2.0 * n / (x * 2.0 - ratio)
+        if n <= order:
+            product = product * ratio
+    return product
 
 
 def _recurrence(x: Expr, before: Expr, value: Expr, start: int, order: int) -> Expr:
@@ -115,9 +118,10 @@ def _above(x: Expr, order: int) -> Expr:
         return first
     if order == 2:
         return _second(x)
-    far = x.is_("GT", 6.5 if x.double else 4.3)
-    near = far.choose(1.0, x)
-    return far.choose(_tail(far.choose(x, 6.5), order), _recurrence(near, first, _second(near), 2, order))
+    second = _second(x)
+    far = x.is_("GT", 1.2)
+    by_ratio = second * _ratio(far.choose(x.minimum(1e10), 2.0), 2, order)
+    return far.choose(by_ratio, _recurrence(x, first, second, 2, order))
 
 
 def _scaled_erfc(x: Expr, order: int = 0) -> Expr:

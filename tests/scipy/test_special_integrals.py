@@ -114,6 +114,15 @@ def test_derivatives_by_sums_of_their_own(order, dtype):
             check(derivative(special.erfcx, order), erfcx_of_order(order), (points,), dtype, 16)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", [3, 4, 6])
+def test_further_derivatives_of_the_scaled_erfc(order, dtype):
+    """They decrease with their order, so that a recurrence upwards cancels."""
+    points = np.concatenate([-MIDDLE[:8] / 2, MIDDLE[::3], [1.19, 1.21, 1.55, 5.4, 6.6], FAR[:3]])
+    with mp.workdps(200):
+        check(derivative(special.erfcx, order), erfcx_of_order(order), (points,), dtype, {3: 32, 4: 64, 6: 128}[order])
+
+
 def test_slopes_that_leave_the_range_later_than_their_parts():
     check(derivative(special.exp1, 2), exp1_second, (np.array([78.62068939208984, 80.0, 60.0]),), "float32", 64)
     check(derivative(special.exp1, 2), exp1_second, (np.array([697.6017765779516, 690.0]),), "float64", 64)
