@@ -274,7 +274,9 @@ def acosh(z):
     return 2 * mp.log(mp.sqrt((z + 1) / 2) + mp.sqrt((z - 1) / 2))
 
 
-def complex_rows(name, reference, x=REAL, y=REAL, torch=None, module="numpy", orders=(0,), special=False):
+def complex_rows(name, reference, x=REAL, y=REAL, torch=None, module="numpy", orders=(0,), special=False, slopes=()):
+    """The rows of both parts; `slopes` are the complex derivatives of the first and second order."""
+
     def make(part):
         def of(L):
             f = getattr(getattr(L, module), name)
@@ -287,19 +289,25 @@ def complex_rows(name, reference, x=REAL, y=REAL, torch=None, module="numpy", or
             return None
         return lambda T: lambda x, y: getattr(T, part)(getattr(T, torch)(T.complex(x, y)))
 
-    parts = {"real": lambda x, y: mp.re(reference(mp.mpc(x, y))), "imag": lambda x, y: mp.im(reference(mp.mpc(x, y)))}
+    def part_of(f, part, turn=1):
+        return lambda x, y: (mp.re if part == "real" else mp.im)(turn * f(mp.mpc(x, y)))
+
     return [
         row(
             f"{module}.{name} complex, {part}",
-            of,
+            part_of(reference, part),
             x,
             y,
             make=make(part),
             torch=make_torch(part),
             orders=orders,
             special=special,
+            # along the imaginary part it is 1j for each order
+            derivatives={
+                (k + 1, i): part_of(f, part, (1, 1j ** (k + 1))[i]) for k, f in enumerate(slopes) for i in (0, 1)
+            },
         )
-        for part, of in parts.items()
+        for part in ("real", "imag")
     ]
 
 

@@ -12,6 +12,10 @@ def faddeeva(z):
         return mp.exp(-z * z) * mp.erfc(-1j * z)
 
 
+def faddeeva_slope(z):
+    return 2j / mp.sqrt(mp.pi) - 2 * z * faddeeva(z)
+
+
 def erfcx(x):
     return mp.exp(x * x) * mp.erfc(x)
 

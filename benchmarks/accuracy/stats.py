@@ -13,6 +13,7 @@ from .special import (
     beta_density,
     beta_tails,
     betainc,
+    gamma_tails,
     log_beta,
     lower_gamma,
     negated,
@@ -186,6 +187,30 @@ CHI2_SLOPES = scaled(
     },
     0.5,
 )
+
+
+def chi2_tail(upper):
+    return lambda x, n: gamma_tails(n / 2, x / 2)[upper]
+
+
+def chi2_log_tail(upper):
+    def tail(x, n):
+        part, rest = gamma_tails(n / 2, x / 2)[:: -1 if upper else 1]
+        return mp.log(part) if part < 0.5 else mp.log1p(-rest)
+
+    return tail
+
+
+def chi2_log_tail_slope(upper, order):
+    """As that of the gamma distribution."""
+    sign = -1 if upper else 1
+
+    def slope(x, n):
+        a, z = n / 2, x / 2
+        hazard = sign * mp.exp(gamma_logpdf(z, a)) / gamma_tails(a, z)[upper]
+        return hazard / 2 if order == 1 else hazard * ((a - 1) / z - 1 - hazard) / 4
+
+    return slope
 
 
 def chi2_logpdf(x, n):
@@ -405,27 +430,27 @@ STATS = [
     *(
         stats(
             f"chi2.{name}",
-            lambda x, n, tail=tail: tail(n / 2, x / 2),
+            chi2_tail(upper),
             SHAPE,
             SHAPE,
             constant=(1,),
-            derivatives=(opposite if tail is upper_gamma else dict)(
+            derivatives=(opposite if upper else dict)(
                 {
                     (1, 0): lambda x, n: mp.exp(chi2_logpdf(x, n)),
                     (2, 0): of_exp(chi2_logpdf, CHI2_SLOPES)[1, 0],
                 }
             ),
         )
-        for name, tail in (("cdf", lower_gamma), ("sf", upper_gamma))
+        for name, upper in (("cdf", False), ("sf", True))
     ),
     *(
         stats(
             f"chi2.log{name}",
-            lambda x, n, upper=upper: log_gamma_tail(upper)(x / 2, n / 2),
+            chi2_log_tail(upper),
             SHAPE,
             SHAPE,
             constant=(1,),
-            derivatives=scaled({(k, 0): log_gamma_tail_slope(upper, k) for k in (1, 2)}, 0.5),
+            derivatives={(k, 0): chi2_log_tail_slope(upper, k) for k in (1, 2)},
         )
         for name, upper in (("cdf", False), ("sf", True))
     ),

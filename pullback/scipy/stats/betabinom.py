@@ -21,6 +21,11 @@ def _log_mass(function: str, k: ArrayLike, n: ArrayLike, a: ArrayLike, b: ArrayL
     wrong = no_count(n) | ~(a > 0) | ~(b > 0)
     k, n = pnp.where(impossible | wrong, 0, k), pnp.where(wrong, 1, n)
     a, b = pnp.where(wrong, 1, a), pnp.where(wrong, 1, b)
+    # where all trials end alike, the mass has no pole at 0 in the parameter of the other end, but the densities below
+    # have: with one more for it they have none
+    ends = (k == 0) | (k == n)
+    rest = pnp.where(ends, pnp.log(n + a + b) - pnp.log(a + b), 0)
+    a, b = pnp.where(k == 0, a + 1, a), pnp.where((k == n) & (k > 0), b + 1, b)
     # Bayes: prior times likelihood is the evidence times the posterior, whatever the probability p; near the mode of
     # the posterior the three beta densities have accurate logarithms, which are not large
     info = pnp.finfo(k.dtype)
@@ -29,7 +34,7 @@ def _log_mass(function: str, k: ArrayLike, n: ArrayLike, a: ArrayLike, b: ArrayL
     def density(a: Array, b: Array) -> Array:
         return beta_log_density_p.bind(*pnp.broadcast_arrays(a, b, p))
 
-    value = density(k + 1, n - k + 1) - pnp.log(n + 1) + (density(a, b) - density(k + a, n - k + b))
+    value = density(k + 1, n - k + 1) - pnp.log(n + 1) + (density(a, b) - density(k + a, n - k + b)) + rest
     return pnp.where(wrong, np.nan, pnp.where(impossible, -np.inf, value))
 
 

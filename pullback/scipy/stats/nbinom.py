@@ -65,6 +65,9 @@ def pmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     density = beta_density(*pnp.broadcast_arrays(pnp.where(small, 1, n) + 1, m, p))
     value = density * ((1 - p) * (n / (m * (n + m))))
     few = pnp.where(small, n, 1)
-    direct = p**few * pnp.exp(special.xlog1py(m, -p)) / (m * special.beta(few, m))
+    # by logarithms: the second derivative of a power would overflow where the small n has not been multiplied yet
+    power = pnp.exp(special.xlogy(few, p))
+    direct = power * pnp.exp(special.xlog1py(m, -p)) * (few / (m * (few + m))) / special.beta(few + 1, m)
     value = pnp.where(small, direct, value)
-    return pnp.where(impossible, 0, pnp.where(none, p**n, value))
+    without = pnp.where(small, power, p ** pnp.where(small, 1, n))
+    return pnp.where(impossible, 0, pnp.where(none, without, value))
