@@ -85,7 +85,8 @@ beta_size_p = nary(
 # --- the logarithm of the density: x**(a - 1) (1 - x)**(b - 1) / beta(a, b) ---
 
 
-def _log_density(a: Expr, b: Expr, x: Expr) -> Expr:
+def log_beta_density(a: Expr, b: Expr, x: Expr) -> Expr:
+    """The logarithm of the density at x."""
     t = tail(a, b, x)
     # by the quotient, so that the logarithms of a tiny parameter and of a tiny x do not cancel
     ratio = t.factor / t.x
@@ -110,8 +111,8 @@ def _density_at_ends(a: Expr, b: Expr, x: Expr, value: Expr) -> Expr:
 
 beta_log_density_p = nary(
     "beta_log_density",
-    kernel(_log_density),
-    written(_log_density),
+    kernel(log_beta_density),
+    written(log_beta_density),
     lambda t, y, a, b, x: mul(t, _log_less_mean(a, b, log(x))),
     lambda t, y, a, b, x: mul(t, _log_less_mean(b, a, log1p(neg(x)))),
     lambda t, y, a, b, x: mul(

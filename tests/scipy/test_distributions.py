@@ -144,6 +144,10 @@ def test_categories():
         np.testing.assert_allclose(
             stats.multinomial.logpmf(counts, 9, share), scipy.stats.multinomial.logpmf(counts, 9, share), 1e-12
         )
+        # a number of trials for each row
+        trials = np.array([9, 9, 8, 9, 9])
+        expected = scipy.stats.multinomial.logpmf(counts, trials, share)
+        np.testing.assert_allclose(stats.multinomial.logpmf(counts, trials, share), expected, 1e-12)
         check_grads(stats.dirichlet.logpdf, (x[:-1, 0], alpha), order=2, rtol=1e-4, atol=1e-4)
 
         def of_shares(shares):
@@ -259,3 +263,45 @@ def test_geom_of_rare_successes(dtype):
     check(stats.geom.pmf, geom_mass, args, dtype, 32)
     check(derivative(stats.geom.pmf, 2, 1), geom_bend, args, dtype, 256)
     assert stats.geom.pmf(np.array([1, 2]), 1.0).tolist() == [1, 0]
+
+
+def betabinom_mass(k, n, a, b):
+    return mp.binomial(n, k) * mp.beta(k + a, n - k + b) / mp.beta(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_betabinom_of_tiny_parameters(dtype):
+    """The mass is nearly linear in a tiny parameter, or nearly constant: its second derivative has no pole."""
+    k = np.array([7.0, 10, 3, 0, 0, 10, 5])
+    n = np.array([10.0, 10, 1000, 10, 1000, 10, 10])
+    a = np.array([1e-7, 1e-30, 1e-20, 1e-6, 2e-5, 0.25, 1e-3])
+    b = np.array([1.9, 0.25, 0.5, 2.0, 0.5, 1e-12, 1e-6])
+    for i in (2, 3):
+        for order in (1, 2):
+
+            def slope(*args, i=i, order=order):
+                with mp.workdps(150):
+                    return mp.diff(lambda t: betabinom_mass(*args[:i], t, *args[i + 1 :]), args[i], order)
+
+            args = [np.delete(x, 5 if i == 2 else [1, 2]) for x in (k, n, a, b)]
+            check(derivative(stats.betabinom.pmf, order, i), slope, args, dtype, (64, 256)[order - 1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nbinom_of_a_tiny_number_of_successes(dtype):
+    k = np.array([7.0, 4, 15, 11, 3, 1])
+    n = np.array([1e-33, 5e-27, 1e-20, 1.7e-3, 0.9, 1e-9])
+    p = np.array([0.99, 0.5, 1.5e-5, 5e-21, 1e-15, 0.3])
+
+    def mass(k, n, p):
+        return mp.gamma(n + k) / mp.gamma(n) / mp.factorial(k) * p**n * (1 - p) ** k
+
+    check(stats.nbinom.pmf, mass, (k, n, p), dtype, 32)
+    for i in (1, 2):
+        for order in (1, 2):
+
+            def slope(*args, i=i, order=order):
+                with mp.workdps(150):
+                    return mp.diff(lambda t: mass(*args[:i], t, *args[i + 1 :]), args[i], order, relative=True)
+
+            check(derivative(stats.nbinom.pmf, order, i), slope, (k, n, p), dtype, (64, 256)[order - 1])

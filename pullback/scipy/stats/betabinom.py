@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
-from pullback._ops.beta import beta_log_density_p
+from pullback._ops.binomial_mass import harmonic_p, log_mass_p, share_p
 from pullback.lax import stop_gradient
 from pullback.scipy.stats._shared import no_count, real
 
 __all__ = ["logpmf", "pmf"]
 
 
-def _log_mass(function: str, k: ArrayLike, n: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLike) -> Array:
-    k, n, a, b, loc = real(function, k, n, a, b, loc)
+class _Mass(NamedTuple):
+    """A mass: the exponential of `log` times harmonic(x, y) / harmonic(far_x, far_y), of (k + a, n - k + b).
+
+    Where all trials end alike, the `ends`, x is the parameter of what did not happen, and x = far_x; its poles cancel.
+    """
+
+    wrong: Array
+    impossible: Array
+    ends: Array
+    log: Array
+    x: Array
+    y: Array
+    far_x: Array
+    far_y: Array
+
+
+def _mass(function: str, k: ArrayLike, n: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLike) -> _Mass:
+    k, n, a, b, loc = pnp.broadcast_arrays(*real(function, k, n, a, b, loc))
     k = k - loc
     impossible = no_count(k) | (k > n)
     wrong = no_count(n) | ~(a > 0) | ~(b > 0)
     k, n = pnp.where(impossible | wrong, 0, k), pnp.where(wrong, 1, n)
     a, b = pnp.where(wrong, 1, a), pnp.where(wrong, 1, b)
-    # where all trials end alike, the mass has no pole at 0 in the parameter of the other end, but the densities below
-    # have: with one more for it they have none
-    ends = (k == 0) | (k == n)
-    rest = pnp.where(ends, pnp.log(n + a + b) - pnp.log(a + b), 0)
-    a, b = pnp.where(k == 0, a + 1, a), pnp.where((k == n) & (k > 0), b + 1, b)
     # Bayes: prior times likelihood is the evidence times the posterior, whatever the probability p; near the mode of
-    # the posterior the three beta densities have accurate logarithms, which are not large
+    # the posterior the three masses have accurate logarithms, which are not large
     info = pnp.finfo(k.dtype)
     p = stop_gradient(pnp.clip((k + a) / (n + a + b), info.tiny, 1 - info.eps / 2))
+    log = log_mass_p.bind(k, n - k, p) + (log_mass_p.bind(a, b, p) - log_mass_p.bind(k + a, n - k + b, p))
+    every = (k == n) & (k > 0)
+    x, y = pnp.where(every, b, a), pnp.where(every, a, b)
+    return _Mass(
+        wrong, impossible, every | (k == 0), log, x, y, x + pnp.where(every, n - k, k), y + pnp.where(every, k, n - k)
+    )
 
-    def density(a: Array, b: Array) -> Array:
-        return beta_log_density_p.bind(*pnp.broadcast_arrays(a, b, p))
 
-    value = density(k + 1, n - k + 1) - pnp.log(n + 1) + (density(a, b) - density(k + a, n - k + b)) + rest
-    return pnp.where(wrong, np.nan, pnp.where(impossible, -np.inf, value))
+def _log_harmonic(x: Array, y: Array) -> Array:
+    less = x < y
+    return pnp.log(pnp.where(less, x, y)) + pnp.log(share_p.bind(pnp.where(less, y, x), pnp.where(less, x, y)))
 
 
 @boundary
@@ -55,7 +73,11 @@ def logpmf(k: ArrayLike, n: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLik
     >>> print(betabinom.logpmf(1, 3, 1., 1.).round(5))
     -1.38629
     """
-    return _log_mass("betabinom.logpmf", k, n, a, b, loc)
+    mass = _mass("betabinom.logpmf", k, n, a, b, loc)
+    at_ends = pnp.log(share_p.bind(mass.y, mass.x)) - pnp.log(share_p.bind(mass.far_y, mass.x))
+    inside = _log_harmonic(mass.x, mass.y) - _log_harmonic(mass.far_x, mass.far_y)
+    value = mass.log + pnp.where(mass.ends, at_ends, inside)
+    return pnp.where(mass.wrong, np.nan, pnp.where(mass.impossible, -np.inf, value))
 
 
 @boundary
@@ -66,4 +88,8 @@ def pmf(k: ArrayLike, n: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLike =
     >>> print(betabinom.pmf(1, 3, 1., 1.).round(5))
     0.25
     """
-    return pnp.exp(_log_mass("betabinom.pmf", k, n, a, b, loc))
+    mass = _mass("betabinom.pmf", k, n, a, b, loc)
+    at_ends = share_p.bind(mass.y, mass.x) / share_p.bind(mass.far_y, mass.x)
+    inside = harmonic_p.bind(mass.x, mass.y) / harmonic_p.bind(mass.far_x, mass.far_y)
+    value = pnp.exp(mass.log) * pnp.where(mass.ends, at_ends, inside)
+    return pnp.where(mass.wrong, np.nan, pnp.where(mass.impossible, 0, value))

@@ -14,7 +14,8 @@ __all__ = ["logpmf", "pmf"]
 
 
 def _log_mass(function: str, x: ArrayLike, n: ArrayLike, p: ArrayLike) -> Array:
-    x, n, p = real(function, x, n, p)
+    x, n, p = real(function, x, pnp.expand_dims(n, -1), p)
+    n = n[..., 0]
     if not x.ndim or not p.ndim:
         raise ValueError(f"{function}: x and p must have an axis of categories, got shapes {x.shape} and {p.shape}")
     impossible = no_count(x).any(-1) | (x.sum(-1) != n) | no_count(n)
