@@ -42,6 +42,7 @@ if _typing.TYPE_CHECKING:
     from pullback import profiler as profiler
     from pullback import random as random
     from pullback import ref as ref
+    from pullback import rules as rules
     from pullback import saving as saving
     from pullback import scipy as scipy
     from pullback import sharding as sharding
@@ -211,7 +212,7 @@ else:
         modules=(
             "ad ad_checkpoint api_util checkpoint_policies core custom_batching custom_derivatives debug distributed "
             "dlpack dtypes errors example_libraries experimental export extend ffi flatten_util image implicit "
-            "interpreters lax lib monitoring nn numpy ops profiler random ref saving scipy sharding stages test_util "
-            "tree tree_util typing"
+            "interpreters lax lib monitoring nn numpy ops profiler random ref rules saving scipy sharding stages "
+            "test_util tree tree_util typing"
         ),
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pullback
 
 # packages whose files are parts, with names that the package gives, and the modules of their own inside
-PACKAGES_OF_PARTS = ("lax", "nn", "numpy", "random")
+PACKAGES_OF_PARTS = ("lax", "nn", "numpy", "random", "rules")
 MODULES_INSIDE = {"lax.linalg", "nn.initializers", "numpy.fft", "numpy.linalg"}
 
 

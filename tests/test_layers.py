@@ -58,7 +58,7 @@ LAYERS = (
         "scipy",
         "test_util",
     ),
-    ("saving",),
+    ("rules", "saving"),
     ("__init__",),
     ("as_jax",),
 )
