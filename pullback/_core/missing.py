@@ -66,7 +66,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
         # submodules, which are attributes only after they are imported
         (
-            "custom_partitioning profiler serialize_executable",
+            "profiler serialize_executable",
             PLANNED,
         ),
         (

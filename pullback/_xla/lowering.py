@@ -7,6 +7,7 @@ with `ctx.op`. The generic MLIR syntax is used throughout: it is fastest to writ
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,8 @@ class Module:
         self.ordered: bool = False
         # functions that the compiler calls with the shardings that it chose
         self.inspectors: list[Callable[..., Any]] = []
+        # calls that say themselves how they are divided: the compiler asks them
+        self.divided: list[Any] = []
         # the identities of jaxprs that are functions of their own in the compiled program
         self.repeated: set[int] = set()
         # the devices, if it is a program of several
@@ -434,6 +437,27 @@ def emit_main(block: Block, inputs: Sequence[Value], outs: Sequence[Value], dona
         + "\n".join(block.lines)
         + f"\nreturn {_operands(outs)}\n}}"
     )
+
+
+# above the numbers of the exchanges in the programs that modules of parts become parts of
+_channels = count(2**20, 2**10)
+
+
+def module_of_parts(jaxpr: Jaxpr, consts: Sequence[Any], platform: str, manual: Manual) -> str:
+    """The text of a module whose `main` computes on parts of arrays, as the function of a `shard_map` does."""
+    module = Module()
+    module.platform, module.manual, module.channels = platform, manual, next(_channels)
+    block = Block(module)
+    constants = [block.constant(x.value, x.aval) for x in consts]
+    inputs = [Value(f"%arg{i}", v.aval) for i, v in enumerate(jaxpr.invars[len(consts) :])]
+    outs = lower_jaxpr(block, jaxpr, [*constants, *inputs])
+    if module.callbacks:
+        raise NotImplementedError("a function of parts, for custom_partitioning, cannot call the host")
+    signature = ", ".join(f"{x.name}: {tensor_type(x.aval)}" for x in inputs)
+    results = ", ".join(tensor_type(x.aval) for x in outs)
+    lines = "\n".join([*block.lines, f"return {_operands(outs)}"])
+    module.functions.append(f"func.func public @main({signature}) -> ({results}) {{\n{lines}\n}}")
+    return module.text()
 
 
 def _attributes(module: Module, place: Sharding | None, aval: ShapedArray, donated: bool) -> str:

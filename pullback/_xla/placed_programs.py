@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from pullback._core import compilations
+from pullback._core import compilations, counters
 from pullback._core.array import ConcreteArray
 from pullback._core.compilations import Compilation
 from pullback._core.config import config
+from pullback._core.errors import fold
 from pullback._core.jaxpr import Equation, Jaxpr, gathered
 from pullback._core.meshes import Mesh
 from pullback._core.placed_array import PlacedArray, placed
@@ -256,6 +257,19 @@ def compile_placed(
     return load_placed(jaxpr, module, spread, sorted(donated), options, report)
 
 
+def _compile_divided(module: Module, text: str, settings: AnyValue, devices: tuple[Any, ...]) -> Any:
+    """Compile a module whose text does not say all; raise the exception of a function that the compiler calls."""
+    counters.count("compiles")
+    try:
+        return devices[0].client.compile_and_load(text.encode(), engine.device_list(devices), settings)
+    except RuntimeError:
+        failure = next((call.failure for call in module.divided if call.failure is not None), None)
+        if failure is None:
+            raise
+    fold(failure)
+    raise failure
+
+
 def load_placed(
     jaxpr: Jaxpr,
     module: Module,
@@ -269,12 +283,15 @@ def load_placed(
     if options:
         settings.env_option_overrides = list(options)
     chosen = tuple([at is None for at in spread.ins]), tuple([at is None for at in spread.outs])
-    key = None if module.callbacks or module.inspectors else ("placed", text, *options, spread.devices, chosen)
+    own = module.callbacks or module.inspectors or module.divided
+    key = None if own else ("placed", text, *options, spread.devices, chosen)
     with compilations.stage(report, "compile"):
         loaded, origin = None if key is None else lasting.get(key), "process"
         if module.callbacks:
             loaded = host_calls.compile_with_callbacks(text, module.callbacks, settings, spread.devices)
             origin = "compiled"
+        elif module.divided:
+            loaded, origin = _compile_divided(module, text, settings, spread.devices), "compiled"
         elif loaded is None:
             loaded, origin = disk_cache.compiled(text, options, settings, spread.devices)
             if key is not None:

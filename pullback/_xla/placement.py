@@ -24,16 +24,22 @@ def label(placement: Sharding, ndim: int, first: int = 0) -> Any:
 
 
 def _label(tiles: np.ndarray, devices: tuple[Any, ...], first: int = 0) -> Any:
-    xc = engine.xla_client()
-    described = xc.OpSharding()
+    rotated = engine.device_list((*devices[first:], *devices[:first]))
+    return engine.xla_client()._xla.GSPMDSharding(rotated, described(tiles))
+
+
+def described(tiles: np.ndarray) -> Any:
+    """The engine's description of parts, by the positions of the devices that hold them (see `Sharding.tiles`)."""
+    kinds = engine.xla_client().OpSharding
+    result = kinds()
     if tiles.shape[-1] == tiles.size:
-        described.type = xc.OpSharding.Type.REPLICATED
+        result.type = kinds.Type.REPLICATED
     else:
-        described.type = xc.OpSharding.Type.OTHER
-        described.tile_assignment_dimensions = list(tiles.shape)
-        described.tile_assignment_devices = tiles.ravel().tolist()
-        described.replicate_on_last_tile_dim = True
-    return xc._xla.GSPMDSharding(engine.device_list((*devices[first:], *devices[:first])), described)
+        result.type = kinds.Type.OTHER
+        result.tile_assignment_dimensions = list(tiles.shape)
+        result.tile_assignment_devices = tiles.ravel().tolist()
+        result.replicate_on_last_tile_dim = True
+    return result
 
 
 @lru_cache(4096)

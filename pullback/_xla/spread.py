@@ -118,9 +118,12 @@ class Spread:
 
     def chosen(self, described: AnyValue, ndim: int) -> Sharding:
         """The sharding that the compiler chose for values of this rank, from the engine's description."""
-        if self.mesh is None:
-            return TiledSharding(self.devices, _tiles_of(described, ndim, len(self.devices)))
-        return spec_of(self.mesh, _tiles_of(described, ndim, len(self.devices)))
+        tiles = tiles_of(engine.xla_client().HloSharding.from_proto(described), ndim, len(self.devices))
+        return self.tiled(tiles) if self.mesh is None else spec_of(self.mesh, tiles)
+
+    def tiled(self, tiles: np.ndarray) -> Sharding:
+        """The sharding of these parts, without a spec."""
+        return TiledSharding(self.devices, tiles)
 
 
 def axis_name(mesh: AbstractMesh, name: AnyValue) -> str:
@@ -135,9 +138,8 @@ def _entry(mesh: AbstractMesh, spec: PartitionSpec, i: int) -> str:
     return "{?}" if is_open else f"{{{names}}}"
 
 
-def _tiles_of(described: AnyValue, ndim: int, count: int) -> np.ndarray:
-    """The positions of devices by the part that they hold, see `Sharding.tiles`."""
-    found = engine.xla_client().HloSharding.from_proto(described)
+def tiles_of(found: AnyValue, ndim: int, count: int) -> np.ndarray:
+    """The positions of devices by the part that they hold, see `Sharding.tiles`, from the engine's sharding."""
     if found.is_replicated() or not found.is_tiled():
         return np.arange(count).reshape((1,) * ndim + (count,))
     shape = found.tile_assignment_dimensions()
