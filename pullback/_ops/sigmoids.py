@@ -63,31 +63,31 @@ def _logistic_slope_kernel(x):
     return u
 
 
-def _right_and_decayed(x: Expr) -> tuple[Expr, Expr]:
-    """`_right` and `_decayed` of a value being lowered."""
+def _right_and_smaller(x: Expr) -> tuple[Expr, Expr]:
+    """`_right` of a value being lowered, and the smaller of s(x) and s(-x), for complex numbers by the real part.
+
+    Function and slope follow from the smaller in cheap steps without cancellation: the compiler merges what they share
+    into one loop, and repeats the rest where it is read.
+    """
     aval = x.value.aval
     if not dtypes.is_complex(aval.dtype):
-        return x.is_("GE", 0), (-x.abs()).exp()
+        return x.is_("GE", 0), 1 / (x.abs().exp() + 1)
     part = make_aval(aval.shape, np.dtype(f"f{aval.dtype.itemsize // 2}"))
     right = x.of("stablehlo.real", part).is_("GE", 0)
-    return right, right.choose(-x, x).exp()
-
-
-# the two share all but the last step, and the compiler merges it
+    u = right.choose(-x, x).exp()
+    return right, u / (u + 1)
 
 
 @written
 def _logistic_lower(x):
-    right, u = _right_and_decayed(x)
-    r = 1 / (u + 1)
-    return right.choose(r, u * r)
+    right, q = _right_and_smaller(x)
+    return right.choose(1 - q, q)
 
 
 @written
 def _logistic_slope_lower(x):
-    _, u = _right_and_decayed(x)
-    r = 1 / (u + 1)
-    return u * r * r
+    _, q = _right_and_smaller(x)
+    return q * (1 - q)
 
 
 logistic_slope_p = unary(
