@@ -1,7 +1,7 @@
 """Several devices, side by side with JAX: `python benchmarks/devices.py [--rounds N] [--out table.md]`.
 
 Eight virtual devices on one processor. Each library has a process of its own, and the processes take turns; a cell is
-the median of the rounds. Collectives are counted in what XLA compiled for three ways to spread a transformer's training
+the median of the rounds. Collectives are counted in what XLA compiled for four ways to spread a transformer's training
 step. First calls, and the time to trace, lower and compile for 512 devices, are measured in fresh processes, without a
 cache on disk. With --quick there are fewer rounds, and one of what takes seconds.
 """
@@ -40,7 +40,7 @@ def over(core, mesh, *spec):
     return core.sharding.NamedSharding(mesh, core.P(*spec))
 
 
-# --- three ways to spread the transformer: specs of its parameters by name, and of its tokens ---
+# --- ways to spread the transformer: specs of its parameters by name, and of its tokens ---
 
 WHOLE = ()
 DATA = {"tokens": ("d",)}
@@ -52,12 +52,13 @@ FULL = {
     **dict.fromkeys(("query", "key", "value", "out", "up", "up_bias", "down", "embedding", "head"), ("d",)),
     "tokens": ("d",),
 }
-WAYS = {"data-parallel": (DATA, 4), "tensor-parallel": (TENSOR, 4), "fully sharded": (FULL, 4)}
+COLLECTED = "fully sharded, weights constrained to be whole where they are used"
+WAYS = {"data-parallel": (DATA, 4), "tensor-parallel": (TENSOR, 4), "fully sharded": (FULL, 4), COLLECTED: (FULL, 4)}
 
 
 def spread_step(core, library, way):
     """The training step of the transformer, and its arguments over a mesh."""
-    from transformer import data, step
+    from transformer import data, loss
 
     specs, count = WAYS[way]
     mesh = mesh_of(core, (count,), ("d",))
@@ -69,7 +70,19 @@ def spread_step(core, library, way):
     parameters = core.tree_util.tree_map_with_path(placed, parameters)
     tokens = over(core, mesh, *specs["tokens"])
     kept = core.tree_util.tree_map(lambda x: x.sharding, parameters)
-    compiled = core.jit(step(library), out_shardings=(over(core, mesh), kept))
+
+    def objective(parameters, inputs, targets):
+        if way == COLLECTED:
+            parameters = core.lax.with_sharding_constraint(
+                parameters, core.tree_util.tree_map(lambda _: over(core, mesh), parameters)
+            )
+        return loss(library.numpy, library.nn, parameters, inputs, targets)
+
+    def descend(parameters, inputs, targets):
+        value, slopes = core.value_and_grad(objective)(parameters, inputs, targets)
+        return value, core.tree_util.tree_map(lambda p, g: p - 0.01 * g, parameters, slopes)
+
+    compiled = core.jit(descend, out_shardings=(over(core, mesh), kept))
     return compiled, (parameters, core.device_put(inputs, tokens), core.device_put(targets, tokens))
 
 
@@ -240,7 +253,7 @@ def measure(rounds, repeats):
     found = {peer: once("exchanged", peer) for peer in PEERS}
     for way in WAYS:
         cells = [
-            ", ".join(f"{n} {kind} ({size / 1e3:.0f} kB)" for kind, (n, size) in found[peer][way].items()) or "none"
+            ", ".join(f"{n} {kind} ({size:,} bytes)" for kind, (n, size) in found[peer][way].items()) or "none"
             for peer in PEERS
         ]
         lines.append(f"| {way} | {' | '.join(cells)} |")

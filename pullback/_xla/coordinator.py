@@ -1,9 +1,8 @@
 """The coordinator of several processes: a program of its own, which process 0 starts and which outlives it.
 
 It lets the processes join, tells them who has died, hung or left, and lets them meet, with time limits. jaxlib's
-runtime service, by which the engine's clients find each other, runs here too: a jaxlib client kills its process when
-the service is gone, so the service must not share the fate of a worker. jaxlib's own checks of health are off for the
-same reason.
+runtime service, by which the engine's clients find each other, runs here too, so that it does not share the fate of a
+worker. jaxlib's own checks of health are off: its clients kill their processes where ours raise errors.
 
 This file is run by its path, before anything is loaded, and must import nothing but the standard library and jaxlib.
 """

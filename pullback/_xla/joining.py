@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pullback._xla import coordinator, engine
+from pullback._xla import coordinator, engine, relay
 from pullback._xla.blocking import call_watched
 from pullback._xla.distributed import SLACK, Session, enter, receive
 
@@ -157,9 +157,9 @@ def _reach(terms: Terms) -> socket.socket:
 def _connect(joined: Session, terms: Terms) -> Callable[[Callable[..., Any]], Any]:
     """Connect to jaxlib's service; the function that makes the engine's client, which knows the devices of all."""
     jaxlib = engine.xla_client()._xla
-    host = f"[{terms.host}]" if ":" in terms.host else terms.host
+    port = relay.start(terms.host, joined.service_port)
     client = jaxlib.get_distributed_runtime_client(
-        f"{host}:{joined.service_port}",
+        f"127.0.0.1:{port}",
         joined.process,
         init_timeout=int(terms.left() + SLACK),
         heartbeat_timeout=coordinator.NO_LIMIT,

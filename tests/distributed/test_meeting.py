@@ -209,3 +209,26 @@ def test_nobody_waits_for_ever_for_one_that_does_not_end():
     assert job.line(0) == "down\n"
     job.go_on()
     assert [end.code for end in job.ends()] == [0, 0]
+
+
+def test_a_coordinator_that_is_gone_is_named():
+    program = """
+    join()
+    place = pb.NamedSharding(pb.make_mesh((2,), ("x",)), pb.P("x"))
+    x = pb.make_array_from_process_local_data(place, np.ones(4, "float32"))
+    pb.jit(lambda x: x.sum())(x).block_until_ready()
+    mh.sync_global_devices("a")
+    if rank == 0:
+        from pullback._xla import joining
+        os.kill(joining._children[0].pid, signal.SIGKILL)
+    print(error_of(mh.sync_global_devices, "b"))
+    print(error_of(pb.jit(lambda x: x.max()), x))
+    time.sleep(1)
+    print(pb.jit(lambda x: x + 1)(1.0))
+    """
+    for out in both(program):
+        one, two, alone = out.splitlines()
+        assert one.startswith("ProcessFailureError: sync_global_devices('b'): the coordinator, which process 0 started")
+        assert one.endswith("has closed the connection: it was ended, or its machine was")
+        assert two.startswith("ProcessFailureError: jit of <lambda> of f32[8]")
+        assert alone == "2.0"
