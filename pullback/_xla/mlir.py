@@ -77,6 +77,18 @@ def custom_call_targets(module: AnyValue) -> set[str]:
     }
 
 
+def types_of_main(module: AnyValue) -> list[list[str]] | None:
+    """The types of the arguments and the results of `main`; None if there is no such function."""
+    from jaxlib.mlir import ir
+
+    with module.context:
+        for op in module.body.operations:
+            if op.operation.name == "func.func" and ir.StringAttr(op.attributes["sym_name"]).value == "main":
+                kind = ir.FunctionType(ir.TypeAttr(op.attributes["function_type"]).value)
+                return [[str(t) for t in kind.inputs], [str(t) for t in kind.results]]
+    return None
+
+
 def renamed(module: AnyValue, prefix: str) -> str:
     """The declarations of a module as text, private and under names that begin with `prefix`."""
     from jaxlib.mlir import ir

@@ -14,7 +14,7 @@ from pullback._core.jaxpr import Jaxpr
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._xla import foreign, lapack, mlir
-from pullback._xla.lowering import Block, Module, Value, emit_main, lower_jaxpr
+from pullback._xla.lowering import Block, Module, Value, emit_main, lower_jaxpr, tensor_type
 from pullback._xla.outlining import repeated_calls
 from pullback._xla.spread import Spread
 
@@ -78,12 +78,23 @@ def unkept_targets(module: AnyValue, also: Sequence[str] = ()) -> list[str]:
     )
 
 
-def loaded(artifact: bytes, prefix: str) -> str:
+def loaded(
+    artifact: bytes,
+    prefix: str,
+    in_avals: Sequence[ShapedArray],
+    out_avals: Sequence[ShapedArray],
+    one_of_several: bool,
+) -> str:
     """The functions of an artifact as text that can stand in other modules, `main` as `{prefix}_main`.
 
-    ValueError for what is no artifact, or calls functions that are neither promised to be kept nor registered here.
+    ValueError for what is no artifact, has no `main` of these types, or calls functions that are neither promised to be
+    kept nor registered here.
     """
     module = mlir.of_artifact(artifact)
+    types = [[tensor_type(aval) for aval in avals] for avals in ([_INDEX] * one_of_several + [*in_avals], out_avals)]
+    found = mlir.types_of_main(module)
+    if found != types:
+        raise ValueError(f"its function 'main' has the types {found}, but the file says {types}")
     targets = mlir.custom_call_targets(module)
     unknown = unkept_targets(module, tuple(foreign.registered))
     if unknown:

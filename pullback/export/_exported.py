@@ -147,7 +147,9 @@ class Exported:
     def functions(self) -> str:
         """The functions of the module as parts of another one."""
         try:
-            return portable.loaded(self.mlir_module_serialized, self.symbol)
+            ins = [self.in_words[i] for i in self.module_kept_var_idx]
+            several = len(self.platforms) > 1
+            return portable.loaded(self.mlir_module_serialized, self.symbol, ins, self.out_words, several)
         except ValueError as error:
             raise ValueError(f"the exported function {self.fun_name}: mlir_module_serialized: {error}") from None
 

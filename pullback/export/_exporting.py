@@ -12,11 +12,10 @@ from pullback._api.reverse_mode import vjp
 from pullback._api.stages import Jitted, TracedStage
 from pullback._core.array import ConcreteArray
 from pullback._core.errors import boundary, described
-from pullback._core.jaxpr import Equation, Jaxpr, Var, consts_to_args, gathered, without
+from pullback._core.jaxpr import Equation, Jaxpr, Var, consts_to_args, gathered
 from pullback._core.sharding import NamedSharding, PartitionSpec, Sharding
 from pullback._core.types import ShapeDtypeStruct
 from pullback._core.typing import PyTree
-from pullback._higher_order.custom.order import rule_output_p
 from pullback._ops.identity import embed_constants
 from pullback._ops.shape import convert_element_type_p
 from pullback._xla import mlir
@@ -151,8 +150,7 @@ def _closed(where: str, traced: TracedStage) -> Jaxpr:
             raise NotImplementedError(f"{where}: values of type {aval.str_short()} have no place in files")
     if not all(isinstance(const, ConcreteArray) for const in closed.consts):
         raise ValueError(f"{where}: it closes over a traced value: call export outside of transformations")
-    jaxpr = without(closed.jaxpr, "notes on rules", lambda eqn: eqn.primitive is rule_output_p)
-    return _with_strong_results(embed_constants(consts_to_args(jaxpr), closed.consts, where))
+    return _with_strong_results(embed_constants(consts_to_args(closed.jaxpr), closed.consts, where))
 
 
 def _with_strong_results(jaxpr: Jaxpr) -> Jaxpr:

@@ -91,6 +91,9 @@ def deserialize(blob: bytes | bytearray | memoryview) -> Exported:
 
 
 def _of_table(table: Mapping[str, Any], program: bytes | None, at: str) -> Exported:
+    for field in ("function_name", "in_tree", "out_tree", "platforms", "mlir_module_serialized"):
+        if field not in table:
+            raise MalformedFileError(f"{at}{field}", "missing: this is no file of an exported function")
     version = table.get("calling_convention_version", 0)
     if not OLDEST_CONVENTION <= version <= NEWEST_CONVENTION:
         raise MalformedFileError(

@@ -18,6 +18,8 @@ _SCALARS = {"i8": "<b", "u8": "<B", "i16": "<h", "u16": "<H", "i32": "<i", "u32"
 _U16, _U32, _I32 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<i")
 # deeper nesting is no one's program: it would end the reader by Python's recursion limit
 DEEPEST = 100
+# a place deep inside is named by the beginning and the end of its path
+_LONGEST_NAME = 240
 
 Fields = Mapping[str, tuple[tuple[str, str], ...]]
 
@@ -26,6 +28,8 @@ class MalformedFileError(ValueError):
     """A file that is not what it should be: `field` names the part of it."""
 
     def __init__(self, field: str, problem: str):
+        if len(field) > _LONGEST_NAME:
+            field = f"{field[: _LONGEST_NAME // 2]}...{field[-_LONGEST_NAME // 2 :]}"
         super().__init__(f"deserialize: {field}: {problem}")
         self.field = field
         self.problem = problem

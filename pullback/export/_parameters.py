@@ -22,6 +22,7 @@ from pullback._core.typing import AnyValue
 from pullback._higher_order.custom.call import DerivedCall
 from pullback._higher_order.custom.class_call import ClassCall
 from pullback._higher_order.custom.user_rules import UserCall
+from pullback._higher_order.shard_map import Layout
 from pullback._ops.accuracy import AccuracyMode
 from pullback._ops.beta_tail import Tail
 from pullback._ops.conv_axes import ConvDimensionNumbers
@@ -31,6 +32,8 @@ from pullback._ops.fft import FftType
 from pullback._ops.gather_numpy import GatherDimensionNumbers, GatherScatterMode, ScatterDimensionNumbers
 from pullback._ops.identity import Constant
 from pullback._ops.implementations import EighImplementation, EigImplementation, SvdAlgorithm
+from pullback._ops.sharding_constraint import concrete_mesh
+from pullback._xla import platforms
 from pullback.export._dtypes import dtype_named, name_of_dtype
 from pullback.export._flatbuffers import MalformedFileError
 
@@ -183,6 +186,25 @@ def _read_mesh(reader: Reader, payload: AnyValue, where: str) -> AbstractMesh:
     return AbstractMesh(tuple(sizes), tuple(names), types)
 
 
+def _write_layout(writer: Writer, value: Layout, eqn: Equation, where: str) -> Any:
+    return [_write_mesh(value.mesh, where), list(value.names), value.check, value.label]
+
+
+def _read_layout(reader: Reader, payload: AnyValue, where: str) -> Layout:
+    """The layout on the devices of the mesh with these axes that was set, or else on the first devices."""
+    axes, names, check, label = _list(payload, 4, where)
+    mesh = _read_mesh(reader, axes, where)
+    if type(check) is not bool or type(label) is not str or not set(_list(names, None, where)) <= set(mesh.axis_names):
+        raise MalformedFileError(where, f"axes {names!r:.80} of {mesh}")
+    found = concrete_mesh(mesh)
+    if found is None:
+        here = platforms.devices()[: mesh.size]
+        if len(here) < mesh.size:
+            raise MalformedFileError(where, f"a function of parts for {mesh.size} devices, but there are {len(here)}")
+        found = Mesh(np.array(here, object).reshape(mesh.axis_sizes), mesh.axis_names, mesh.axis_types)
+    return Layout(found, names, check, label)
+
+
 def _write_spec(writer: Writer, value: PartitionSpec, eqn: Equation, where: str) -> Any:
     parts = [{"any": True} if part is PartitionSpec.UNCONSTRAINED else part for part in value.partitions]
     return [parts, sorted(value.unreduced), sorted(value.reduced)]
@@ -258,6 +280,7 @@ ENCODINGS = (
         lambda writer, value, eqn, where: writer.rules(value, eqn, where),
         lambda reader, payload, where: reader.rules(payload, where),
     ),
+    Encoding("layout", (Layout,), _write_layout, _read_layout),
     Encoding("spec", (PartitionSpec,), _write_spec, _read_spec),
     Encoding("mesh", (Mesh, AbstractMesh), lambda writer, value, eqn, where: _write_mesh(value, where), _read_mesh),
     Encoding("policy", tuple({*map(type, _POLICIES), *_NAMED_POLICIES.values()}), _write_policy, _read_policy),

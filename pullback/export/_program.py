@@ -17,6 +17,8 @@ first; an operand is such a number, or `[type, "bytes in hexadecimal"]` for a li
 `[primitive, [operand, ...], [type of a result, ...], {parameter: value}]`, see `_parameters`. The jaxprs that a
 jaxpr's equations hold come before it; rules refer to any.
 
+Where values are placed is not in the program: for its derivatives the compiler chooses. Nor are lines of source.
+
 The types of results are those that the reader's own primitives infer, or the file is refused.
 """
 
@@ -37,6 +39,7 @@ from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._core.version import __version__
 from pullback._higher_order.custom.order import rule_output_p
+from pullback._ops.sharding_constraint import sharding_constraint_p
 from pullback.export._calling import as_call_of_program
 from pullback.export._dtypes import name_of_dtype
 from pullback.export._exported import Exported
@@ -48,6 +51,10 @@ SCHEMA = 1
 HEADER = struct.Struct("<IQQ")
 # A document that is so many times longer than its compressed form is no one's program, but meant to fill the memory
 MOST_EXPANDED = 200
+
+
+# identities that are about this process: a note on a rule's author, and the devices that a value is placed on
+_LEFT_HERE = (rule_output_p, sharding_constraint_p)
 
 
 class ProgramWriter:
@@ -89,7 +96,7 @@ class ProgramWriter:
         known = self._known.get(id(jaxpr))
         if known is not None:
             return known[0]
-        plain = consts_to_args(without(jaxpr, "notes on rules", lambda eqn: eqn.primitive is rule_output_p, False))
+        plain = consts_to_args(without(jaxpr, "left here", lambda eqn: eqn.primitive in _LEFT_HERE, False))
         numbers: dict[Var, int] = {}
         for v in plain.invars:
             numbers[v] = len(numbers)
