@@ -32,6 +32,7 @@ _MODULES = {
     "_ops.assemble": "bitcast_convert_type concatenate iota split",
     "_ops.barrier": "optimization_barrier",
     "_ops.bases": "exp2 log10 log2",
+    "_ops.binomial_mass": "binomial_log_mass harmonic share",
     "_ops.bessel": "bessel_i0e bessel_i1e confluent kummer",
     "_ops.beta": (
         "beta_density beta_hazard beta_log_density beta_moment beta_size log_beta log_betainc "
@@ -81,7 +82,7 @@ _MODULES = {
     "_ops.philox": "rng_bit_generator",
     "_ops.poch": "poch",
     "_ops.polar": "polar",
-    "_ops.power_integral": "exponential_moment power_integral",
+    "_ops.power_integral": "power_integral",
     "_ops.qr": "geqrf householder_product qr",
     "_ops.quantile_slope": "quantile_slope",
     "_ops.quotients": "kinked quotient_or_nan",

@@ -52,7 +52,7 @@ def test_primitives_of_users_are_refused_even_under_our_names():
     mine.lower = lambda ctx, x: ctx.op("stablehlo.cosine", [x])
     exported = export.export(pb.jit(mine.bind))(pnp.ones(2))
     with pytest.raises(
-        NotImplementedError, match="the primitive 'sin', applied at .*test_primitives.py.* has no place"
+        NotImplementedError, match=r"the primitive 'sin', applied at .*test_primitives\.py.* has no place"
     ):
         exported.serialize()
 
