@@ -85,11 +85,19 @@ def test_decompositions(name):
     check_program(getattr(pnp.linalg, name), MATRIX)
 
 
+def doubled_while_small(x):
+    return lax.while_loop(lambda c: c.sum() < 300, lambda c: c * 2, x)
+
+
+def decay(x):
+    return odeint(lambda y, t: -y, x, pnp.linspace(0, 1.0, 3)).sum()
+
+
 def test_control_flow_and_solvers():
     x = np.array([0.5, 1.0], dtype="float32")
-    check_program(lambda x: lax.while_loop(lambda c: c.sum() < 300, lambda c: c * 2, x), x)
-    check_program(lambda x: odeint(lambda y, t: -y, x, pnp.linspace(0, 1.0, 3)), x)
-    check_program(pb.grad(lambda x: odeint(lambda y, t: -y, x, pnp.linspace(0, 1.0, 3)).sum()), x)
+    check_program(doubled_while_small, x)
+    check_program(decay, x)
+    check_program(pb.grad(decay), x)
     policy = pb.checkpoint_policies.save_only_these_names("kept")
     for chosen in (None, pb.checkpoint_policies.dots_saveable, policy):
         check_program(pb.checkpoint(lambda x: pnp.sin(pnp.sin(x)), policy=chosen), x)
