@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,8 +14,10 @@ from pullback._core import compilations, counters
 from pullback._core.array import ConcreteArray
 from pullback._core.cells import read_cell
 from pullback._core.compilations import Compilation
+from pullback._core.errors import warn_user
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr, consts_to_args
 from pullback._core.tree import PyTreeDef, tree_unflatten
+from pullback._core.types import ShapedArray
 from pullback._higher_order.first_tier import Interpreted
 from pullback._transforms.dce import dce
 from pullback._xla.executable import Executable, ProgramOfValues, compile_jaxpr
@@ -46,6 +49,7 @@ class Traced:
 
     report: Compilation | None = None
     tiers: Tiers | None = None
+    donated_before = False
 
     def __init__(
         self,
@@ -143,6 +147,9 @@ class Traced:
         """Run a program of this call on the flat arguments."""
         if self.donated:
             self._refuse_shared_donation(args)
+            if not self.donated_before:
+                self.donated_before = True
+                _warn_of_donation(self.jaxpr, self.donated, self.name)
         given = [*self.consts, *args]
         report = None
         if program is vars(self).get("program") or isinstance(program, PlacedProgram):
@@ -160,3 +167,20 @@ class Traced:
                     "passed in another place too, or closed over, where it would be read after its memory "
                     "was given away. Use a copy there, or do not donate it."
                 )
+
+
+def _warn_of_donation(jaxpr: Jaxpr, donated: frozenset[int], name: str) -> None:
+    """Warn of donated arguments whose memory can hold no result, since none has their type."""
+    free = collections.Counter((aval.shape, aval.dtype) for aval in jaxpr.out_avals if type(aval) is ShapedArray)
+    useless = []
+    for i in sorted(donated):
+        aval = jaxpr.in_avals[i]
+        if type(aval) is ShapedArray and not free[aval.shape, aval.dtype]:
+            useless.append(aval.str_short())
+        elif type(aval) is ShapedArray:
+            free[aval.shape, aval.dtype] -= 1
+    if useless:
+        warn_user(
+            f"Some donated buffers were not usable: {', '.join(useless)}: jit of {name} returns nothing else of that "
+            "type, for which their memory could be used. They are freed all the same."
+        )

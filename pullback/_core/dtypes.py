@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from pullback._core.config import config
-from pullback._core.errors import user_frame
+from pullback._core.errors import warn_user
 from pullback._core.promotion_lattice import (
     WEAK_COMPLEX,
     WEAK_FLOAT,
@@ -179,15 +178,9 @@ def requested_dtype(dtype: DTypeLike | None, default: DTypeLike | None = None) -
 
 
 def _warn_of_narrowing(asked: np.dtype, result: np.dtype) -> None:
-    frame = user_frame()
-    place = (frame.f_code.co_filename, frame.f_lineno) if frame else ("pullback", 1)
-    registry = frame.f_globals.setdefault("__warningregistry__", {}) if frame else None
-    warnings.warn_explicit(
+    warn_user(
         f"dtype {asked.name} was asked for, but 64-bit types are off, so it is {result.name}. Turn them on with "
-        f"pullback.config.update('enable_x64', True), or ask for {result.name}.",
-        UserWarning,
-        *place,
-        registry=registry,
+        f"pullback.config.update('enable_x64', True), or ask for {result.name}."
     )
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, NamedTuple, TypeVar
@@ -219,6 +220,14 @@ def user_frame() -> FrameType | None:
     while frame is not None and is_internal(frame.f_code):
         frame = frame.f_back
     return frame
+
+
+def warn_user(message: str) -> None:
+    """A UserWarning at the innermost line outside the package, once per line."""
+    frame = user_frame()
+    place = (frame.f_code.co_filename, frame.f_lineno) if frame else ("pullback", 1)
+    registry = frame.f_globals.setdefault("__warningregistry__", {}) if frame else None
+    warnings.warn_explicit(message, UserWarning, *place, registry=registry)
 
 
 def describe_function(fun: AnyValue) -> str:

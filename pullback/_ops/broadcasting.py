@@ -23,7 +23,8 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
     """
     if not shapes:
         return ()
-    return families.broadcast_shapes("broadcast_shapes", *[shape_of("broadcast_shapes", s) for s in shapes])
+    lengths = [shape_of("broadcast_shapes", s) for s in shapes]
+    return families.broadcast_shapes("broadcast_shapes: Incompatible shapes for broadcasting", *lengths)
 
 
 def broadcast(operand: ArrayLike, sizes: Sequence[int]) -> Array:

@@ -416,6 +416,28 @@ def test_donation_spares_what_others_hold():
         np.testing.assert_array_equal(np.asarray(held), BIG)
 
 
+def test_the_memory_of_a_donated_argument_is_used_again():
+    f = pb.jit(lambda x: x + 1, donate_argnums=0)
+    x = pb.jit(lambda: pnp.zeros(100000))()  # its memory is the engine's
+    address = x.unsafe_buffer_pointer()
+    y = f(x)
+    assert x.is_deleted()
+    assert y.unsafe_buffer_pointer() == address
+    with pytest.raises(pb.errors.ConcretizationTypeError):
+        pb.jit(lambda x: x.unsafe_buffer_pointer())(y)
+
+
+def test_a_donated_argument_that_no_result_can_replace():
+    def f(x, y, z):
+        return x + y.sum(), z * 2
+
+    with pytest.warns(UserWarning, match=r"Some donated buffers were not usable: f32\[10\]: jit of f returns") as found:
+        pb.jit(f, donate_argnums=(0, 1, 2))(pnp.ones(3), pnp.ones(10), pnp.ones(2))
+    assert [w.filename for w in found] == [__file__]
+    with pytest.warns(UserWarning, match=r"not usable: f32\[3\]"):  # the other takes the only result of that type
+        pb.jit(lambda x, y: x + y, donate_argnums=(0, 1))(pnp.ones(3), pnp.zeros(3))
+
+
 def test_what_is_donated_must_not_be_passed_twice():
     x = pnp.asarray(BIG)
     with pytest.raises(ValueError, match=r"<lambda>: an array of type f32\[100000\] is donated and passed in another"):
@@ -627,6 +649,7 @@ def test_programs_of_other_options_are_other_programs():
     assert [counted(functools.partial(with_level, n))[1] for n in (0, 3, 0)] == [1, 1, 0]
 
 
+@pytest.mark.filterwarnings("ignore:Some donated buffers were not usable")
 def test_unused_arguments_are_donated_only_if_kept():
     """As in JAX, where the program is not given what it does not read."""
     for keep in (False, True):

@@ -16,7 +16,7 @@ def test_shapes():
     for shapes in ([(2, 1), (3,)], [(0, 1), (1, 4), ()]):
         assert lax.broadcast_shapes(*shapes) == jax.lax.broadcast_shapes(*shapes)
     assert lax.broadcast_shapes() == ()
-    with pytest.raises(ValueError, match=r"broadcast_shapes: shapes \(2,\), \(3,\) do not broadcast together"):
+    with pytest.raises(ValueError, match=r"Incompatible shapes for broadcasting: shapes \(2,\), \(3,\) do not"):
         lax.broadcast_shapes((2,), (3,))
 
 

@@ -298,6 +298,24 @@ def _copy_to_host_async(self: Array) -> None:
 
 
 @boundary
+def _unsafe_buffer_pointer(self: Array) -> int:
+    """The address of the array's memory on its device; it is as good as the array is alive and not donated.
+
+    ValueError if the array is on several devices.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.ones(2).unsafe_buffer_pointer() > 0
+    True
+    """
+    x = _with_data(self, "unsafe_buffer_pointer()")
+    if not isinstance(x, PlacedArray):
+        return engine.put(x).unsafe_buffer_pointer()
+    if len(x.placement.flat_devices) > 1:
+        raise ValueError("unsafe_buffer_pointer: the array is on several devices; take x.addressable_data(i) of it")
+    return x._checked_buffer().unsafe_buffer_pointer()
+
+
+@boundary
 def _to_device(self: Array, device: Device, *, stream: None = None) -> Array:
     """The array on another device, or with another sharding. ValueError for devices of other processes.
 
@@ -356,6 +374,7 @@ _METHODS = {
     "to_device": _to_device,
     "addressable_data": _addressable_data,
     "copy_to_host_async": _copy_to_host_async,
+    "unsafe_buffer_pointer": _unsafe_buffer_pointer,
 }
 _PROPERTIES = {
     "at": _at,

@@ -12,6 +12,7 @@ from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLik
 from pullback._core.errors import boundary
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, ShapeLike
+from pullback._ops import broadcasting
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.dynamic_slicing import dynamic_slice_in_dim
@@ -205,7 +206,7 @@ def broadcast_shapes(*shapes: ShapeLike) -> tuple[int, ...]:
     >>> broadcast_shapes((2, 1), (3,))
     (2, 3)
     """
-    return broadcast("broadcast_shapes", *[shape_of("broadcast_shapes", s) for s in shapes]) if shapes else ()
+    return broadcasting.broadcast_shapes(*shapes)
 
 
 @moves_entries
