@@ -115,6 +115,12 @@ class Equation:
         return primitive.traits.effectful or (primitive.holds and any(held.jaxpr.effectful for held in self.held))
 
     @property
+    def effects(self) -> frozenset[Effect]:
+        """The side effects of the equation, and of the jaxprs it holds."""
+        own = [SideEffect(self.primitive.name)] if self.primitive.traits.effectful else []
+        return frozenset([*own, *(effect for held in self.held for effect in held.jaxpr.effects)])
+
+    @property
     def held(self) -> Sequence[HeldJaxpr]:
         """The jaxprs that the equation runs. In a primitive that holds no functions, a jaxpr is a plain parameter."""
         return self.primitive.bodies(self.params)
@@ -204,6 +210,11 @@ class Jaxpr:
         return known
 
     @property
+    def effects(self) -> frozenset[Effect]:
+        """The side effects of the equations, here or in held jaxprs."""
+        return frozenset([effect for eqn in self.eqns for effect in eqn.effects])
+
+    @property
     def has_own_types(self) -> bool:
         """True if a value, here or in a held jaxpr, is no array."""
         known = self.cache.get("has own types")
@@ -256,6 +267,25 @@ class Effect:
     """
 
     __slots__ = ()
+
+
+class SideEffect(Effect):
+    """An equation of this primitive does something besides returning results, such as to call a function of Python."""
+
+    __slots__ = ("primitive",)
+    primitive: str
+
+    def __init__(self, primitive: str):
+        self.primitive = primitive
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SideEffect) and self.primitive == other.primitive
+
+    def __hash__(self) -> int:
+        return hash(self.primitive)
+
+    def __repr__(self) -> str:
+        return f"SideEffect({self.primitive})"
 
 
 class RefEffect(NamedTuple):

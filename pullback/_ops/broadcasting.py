@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 
 from pullback._core.array import Array, ArrayLike, lift
+from pullback._core.typing import ShapeLike
 from pullback._ops import families
 from pullback._ops.shape import broadcast_in_dim, reshape, shape_of
 
 __all__ = ["broadcast", "broadcast_shapes", "collapse"]
 
 
-def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+def broadcast_shapes(*shapes: ShapeLike) -> tuple[int, ...]:
     """The shape that arrays of these shapes broadcast to together, as NumPy does; `()` for none.
 
     ValueError for shapes that do not broadcast.

@@ -287,3 +287,15 @@ def test_traced_rules_pass_the_checker():
     ]:
         closed = traced(fun, x)
         check_jaxpr(dce(closed.jaxpr)[0])
+
+
+def test_effects_of_equations():
+    def f(x):
+        lax.cond(x > 0, lambda: pb.debug.print("positive"), lambda: None)
+        return x * 2
+
+    jaxpr = pb.make_jaxpr(f)(1.0).jaxpr
+    effects = [eqn.effects for eqn in jaxpr.eqns]
+    assert sum(map(bool, effects)) == 1
+    assert jaxpr.effects == next(filter(None, effects))
+    assert pb.make_jaxpr(lambda x: x * 2)(1.0).jaxpr.effects == frozenset()
