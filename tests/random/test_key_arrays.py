@@ -195,3 +195,40 @@ def test_arrays_of_keys_are_compared():
     assert bool(pb.jit(pnp.array_equal)(KEYS, KEYS))
     with pytest.raises(TypeError, match=r"array_equal: keys are compared with keys .* got key<fry> and float"):
         pnp.array_equal(KEYS, 1.0)
+
+
+def moved(library, keys):
+    flags = np.array([True, False, True, True, False, True])
+    grid = keys.reshape(3, 2)
+    return [
+        library.asarray(keys),
+        library.array(keys),
+        library.copy(keys),
+        library.astype(keys, keys.dtype),
+        library.zeros_like(keys),
+        *library.array_split(keys, 4),
+        library.append(keys, keys[0]),
+        library.insert(keys, 2, keys[0]),
+        library.delete(keys, 1),
+        library.resize(keys, (2, 2)),
+        library.compress(flags, keys),
+        library.extract(flags, keys),
+        library.choose(np.array([0, 1, 1, 0, 0, 1]), [keys, keys[::-1]]),
+        library.diagonal(grid),
+        library.matrix_transpose(grid),
+        library.column_stack([grid, grid]),
+        library.dstack([grid, grid]),
+        library.block([grid, grid]),
+        *library.vsplit(grid, 3),
+        *library.hsplit(grid, 2),
+        *library.broadcast_arrays(grid[0], grid),
+        library.tril(grid),
+    ]
+
+
+def test_more_functions_move_keys():
+    for ours, theirs in zip(moved(pnp, KEYS), moved(jnp, THEIRS), strict=True):
+        agree(ours, theirs)
+    agree(pb.jit(lambda keys: pnp.asarray(keys)[1:])(KEYS), THEIRS[1:])
+    with pytest.raises(TypeError, match="astype: keys are not converted"):
+        pnp.astype(KEYS, "uint32")

@@ -20,7 +20,7 @@ _METHODS = (
     "argmax argmin argpartition argsort astype at clip committed compress conj conjugate copy copy_to_host_async "
     "cumprod cumsum device devices diagonal dot flatten global_shards imag is_fully_addressable is_fully_replicated mT "
     "max mean min nonzero prod ptp ravel real repeat reshape round searchsorted sharding sort squeeze std sum swapaxes "
-    "take to_device trace transpose var view"
+    "take to_device trace transpose unsafe_buffer_pointer var view"
 ).split()
 
 

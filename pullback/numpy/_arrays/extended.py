@@ -30,6 +30,11 @@ def compares(fun: F) -> F:
     return _accepting(fun, _of_words)
 
 
+def keeps_dtype(fun: F) -> F:
+    """A `boundary` of `astype`: arrays of an extended dtype have that dtype only."""
+    return _accepting(fun, _as_they_are)
+
+
 def _accepting(fun: F, through: Callable[..., Any]) -> F:
     """A `boundary` of the function that looks for such arrays when the function has refused its arguments."""
 
@@ -85,3 +90,12 @@ def _of_words(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
         return x.words if _is_extended(x) else x
 
     return fun(*map(words, args), **{name: words(x) for name, x in kwargs.items()})
+
+
+@boundary
+def _as_they_are(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An array of an extended dtype in that dtype; TypeError for another one."""
+    x, dtype = [*args, *(kwargs[name] for name in ("x", "dtype") if name in kwargs)][:2]
+    if not _is_extended(x) or dtype != x.dtype:
+        raise TypeError(f"{fun.__name__}: keys are not converted, from or to other dtypes: to {dtype}")
+    return x

@@ -34,6 +34,7 @@ from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.shape import shape_of
 from pullback._ops.sharding_constraint import check_fits, sharding_constraint_p, sharding_of
+from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._elementwise.promotion import as_operand, constant
 
 __all__ = [
@@ -69,7 +70,7 @@ def on_device(name: str, x: Array, device: Device) -> Array:
 # --- of data ---
 
 
-@boundary
+@moves_entries
 def array(
     object: NestedArrayLike,
     dtype: DTypeLike | None = None,
@@ -97,7 +98,7 @@ def array(
     return on_device("array", out, device)
 
 
-@boundary
+@moves_entries
 def asarray(
     a: NestedArrayLike,
     dtype: DTypeLike | None = None,
@@ -249,7 +250,7 @@ def _stacked(name: str, x: AnyValue, dtype: np.dtype) -> Array:
     return concatenate([shape_ops.reshape(part, (1, *part.aval.shape)) for part in parts], 0)
 
 
-@boundary
+@moves_entries
 def copy(a: NestedArrayLike, order: str | None = None) -> Array:
     """A copy of `a`, which lives on where `a` is donated to a compiled function or deleted.
 
@@ -403,7 +404,7 @@ def _place_like(a: ArrayLike, shape: tuple[int, ...], device: Device) -> Any:
     return device
 
 
-@boundary
+@moves_entries
 def zeros_like(
     a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *, device: Device = None
 ) -> Array:
@@ -435,7 +436,7 @@ def ones_like(
     return on_device("ones_like", shape_ops.full(own, 1, kind, weak), _place_like(a, own, device))
 
 
-@boundary
+@moves_entries
 def empty_like(
     prototype: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *, device: Device = None
 ) -> Array:

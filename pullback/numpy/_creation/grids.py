@@ -19,6 +19,7 @@ from pullback._ops.compare import eq, ge, select
 from pullback._ops.elementwise import add, scalar
 from pullback._ops.shape import shape_of
 from pullback._ops.slicing import pad, slice_in_dim
+from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._creation.creation import on_device
 from pullback.numpy._creation.ranges import arange, from_slice
 from pullback.numpy._elementwise.arithmetic import power
@@ -113,7 +114,7 @@ def _matrix(name: str, m: ArrayLike) -> Array:
     return x
 
 
-@boundary
+@moves_entries
 def tril(m: ArrayLike, k: int = 0) -> Array:
     """The matrices along the last two axes with zeros above the k-th diagonal. ValueError for fewer than 2 axes.
 
@@ -126,7 +127,7 @@ def tril(m: ArrayLike, k: int = 0) -> Array:
     return select(_where_diagonals("tril", ge, x.aval.shape[-2], x.aval.shape[-1], k), x, _zero(x))
 
 
-@boundary
+@moves_entries
 def triu(m: ArrayLike, k: int = 0) -> Array:
     """The matrices along the last two axes with zeros below the k-th diagonal. ValueError for fewer than 2 axes.
 
@@ -255,7 +256,7 @@ def diag_indices_from(arr: ArrayLike) -> tuple[Array, ...]:
 # --- diagonals ---
 
 
-@boundary
+@moves_entries
 def diagonal(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """The diagonals of the matrices along two axes, along a new last axis. ValueError for fewer than 2 axes.
 

@@ -53,7 +53,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: ArrayLik
     return shape_ops.broadcast_to(out, shape)
 
 
-@boundary
+@moves_entries
 def choose(a: NestedArrayLike, choices: Sequence[ArrayLike] | Array, out: None = None, mode: str = "raise") -> Array:
     """For each entry, the choice that the integers `a` select there. All broadcast.
 

@@ -296,7 +296,7 @@ def take_along_axis(
     )
 
 
-@boundary
+@moves_entries
 def compress(
     condition: NestedArrayLike,
     a: ArrayLike,
@@ -345,7 +345,7 @@ def _chosen(name: str, mask: Array, x: Array, axis: int | None, size: int | None
     return take(x, padded, i, mode="fill", fill_value=fill_value)
 
 
-@boundary
+@moves_entries
 def extract(condition: ArrayLike, arr: ArrayLike, *, size: int | None = None, fill_value: ArrayLike = 0) -> Array:
     """The elements of `arr`, flattened, where a condition is true; for `size` and `fill_value` see `compress`.
 

@@ -18,6 +18,7 @@ from pullback._ops.gather_numpy import ScatterDimensionNumbers, mode_of
 from pullback._ops.gather_scatter import scatter_p
 from pullback._ops.shape import shape_of
 from pullback._ops.slicing import slice_in_dim
+from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._creation.creation import as_array
 from pullback.numpy._elementwise.arithmetic import remainder
 from pullback.numpy._elementwise.promotion import as_operand, operand_for
@@ -163,7 +164,7 @@ def fill_diagonal(a: ArrayLike, val: NestedArrayLike, wrap: bool = False, *, inp
 # --- longer and shorter arrays ---
 
 
-@boundary
+@moves_entries
 def resize(a: NestedArrayLike, new_shape: ShapeLike) -> Array:
     """The elements of `a` in another shape: repeated from the beginning, or cut. ValueError for negative lengths.
 
@@ -203,7 +204,7 @@ def _positions(name: str, obj: int | slice | NestedArrayLike, n: int) -> np.ndar
     return value
 
 
-@boundary
+@moves_entries
 def delete(
     arr: ArrayLike, obj: int | slice | NestedArrayLike, axis: int | None = None, *, assume_unique_indices: bool = False
 ) -> Array:
@@ -271,7 +272,7 @@ def _without(x: Array, obj: Array, axis: int) -> Array:
     )
 
 
-@boundary
+@moves_entries
 def insert(
     arr: ArrayLike, obj: int | slice | NestedArrayLike, values: NestedArrayLike, axis: int | None = None
 ) -> Array:

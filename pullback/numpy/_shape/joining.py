@@ -182,7 +182,7 @@ def hstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | Non
     return joined("hstack", xs, 0 if xs[0].ndim == 1 else 1, dtype)
 
 
-@boundary
+@moves_entries
 def dstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | None = None) -> Array:
     """The arrays behind each other: joined along the third axis. ValueError for shapes that differ.
 
@@ -193,7 +193,7 @@ def dstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | Non
     return joined("dstack", [atleast_3d(x) for x in _sequence("dstack", tup)], 2, dtype)
 
 
-@boundary
+@moves_entries
 def column_stack(tup: Sequence[ArrayLike] | Array | np.ndarray) -> Array:
     """The arrays as columns next to each other, vectors as single columns. ValueError for lengths that differ.
 
@@ -206,7 +206,7 @@ def column_stack(tup: Sequence[ArrayLike] | Array | np.ndarray) -> Array:
     return joined("column_stack", [x if x.aval.ndim > 1 else shape_ops.reshape(x, (x.aval.size, 1)) for x in xs], 1)
 
 
-@boundary
+@moves_entries
 def append(arr: NestedArrayLike, values: NestedArrayLike, axis: int | None = None) -> Array:
     """`values` after `arr` along an axis; without one, both flattened.
 
@@ -219,7 +219,7 @@ def append(arr: NestedArrayLike, values: NestedArrayLike, axis: int | None = Non
     return joined("append", [as_array("append", arr), as_array("append", values)], axis)
 
 
-@boundary
+@moves_entries
 def block(arrays: NestedArrayLike) -> Array:
     """An array of blocks: innermost lists are joined along the last axis, those around them along the one before.
 
@@ -302,7 +302,7 @@ def split(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.
     return _split("split", ary, indices_or_sections, axis, even=True)
 
 
-@boundary
+@moves_entries
 def array_split(
     ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray, axis: int = 0
 ) -> list[Array]:
@@ -317,7 +317,7 @@ def array_split(
     return _split("array_split", ary, indices_or_sections, axis, even=False)
 
 
-@boundary
+@moves_entries
 def hsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray) -> list[Array]:
     """`split` along the second axis, or the only one. ValueError for arrays without axes.
 
@@ -328,7 +328,7 @@ def hsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np
     return _split("hsplit", ary, indices_or_sections, 0 if np.ndim(ary) == 1 else 1, even=True)
 
 
-@boundary
+@moves_entries
 def vsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray) -> list[Array]:
     """`split` along the first axis.
 

@@ -184,7 +184,7 @@ def stretched(name: str, x: Array, shape: tuple[int, ...]) -> Array:
     return shape_ops.broadcast_to(x, shape)
 
 
-@boundary
+@moves_entries
 def broadcast_arrays(*args: ArrayLike) -> list[Array]:
     """The arguments, each repeated to the shape they broadcast to together. ValueError for shapes that do not.
 
@@ -299,7 +299,7 @@ def permute_dims(a: ArrayLike, /, axes: Sequence[int]) -> Array:
     return permuted("permute_dims", as_operand(a, "permute_dims", 0), axes)
 
 
-@boundary
+@moves_entries
 def matrix_transpose(x: ArrayLike, /) -> Array:
     """`x` with its last two axes swapped. ValueError for fewer than two axes.
 

@@ -18,6 +18,7 @@ from pullback._ops.slicing import slice_in_dim
 from pullback._ops.trig import complex as make_complex
 from pullback._ops.trig import imag, real_dtype
 from pullback._ops.trig import real as real_part
+from pullback.numpy._arrays.extended import keeps_dtype
 from pullback.numpy._creation.creation import copied
 from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._reductions.reductions import axes_of
@@ -82,7 +83,7 @@ def size(a: ArrayLike, axis: Axis = None) -> int:
     return math.prod(own[i] for i in axes_of("size", axis, len(own)))
 
 
-@boundary
+@keeps_dtype
 def astype(x: ArrayLike, dtype: DTypeLike, /, *, copy: bool = False, device: Device = None) -> Array:
     """`x` in another dtype (None: the default float). Floats to integers round towards zero, complex to real drop the
     imaginary part. TypeError for anything but a dtype.
