@@ -214,5 +214,6 @@ def test_functions_of_the_inside_that_libraries_use():
         "for bad in [({'a': 1.0}, 1.0), (1.0, 1.1), (jnp.ones(2), 1.0), (jnp.arange(2), jnp.arange(2) + 1)]:\n"
         "    with pytest.raises(AssertionError):\n"
         "        check_close(*bad)\n"
-        "check_close(1.0, 1.1, rtol=0.2)"
+        "check_close(1.0, 1.1, rtol=0.2)\n"
+        "check_close(1.0, 1.1, rtol={jnp.float32: 0.1, float: 0.2})"
     ) == []  # fmt: skip

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
 import numpy as np
 
 from pullback._core.dtypes import promote_types
 from pullback._core.typing import DTypeLike, PyTree
 from pullback.tree_util import tree_flatten
+
+Tolerance: TypeAlias = float | Mapping[Any, float] | None
 
 # how far results of a dtype may differ, absolutely and relatively; integers not at all
 _TOLERANCES = {
@@ -19,23 +24,29 @@ _TOLERANCES = {
 }
 
 
-def check_close(
-    xs: PyTree, ys: PyTree, atol: float | None = None, rtol: float | None = None, err_msg: str = ""
-) -> None:
-    """Raise AssertionError if two pytrees differ in structure, or their arrays in shape or by more than a tolerance."""
+def check_close(xs: PyTree, ys: PyTree, atol: Tolerance = None, rtol: Tolerance = None, err_msg: str = "") -> None:
+    """Raise AssertionError if two pytrees differ in structure, or their arrays in shape or by more than a tolerance.
+
+    A tolerance is a number, or a number by dtype.
+    """
     (ours, structure), (theirs, other) = tree_flatten(xs), tree_flatten(ys)
     assert structure == other, f"{structure} differs from {other}. {err_msg}"
     for x, y in zip(map(np.asarray, ours), map(np.asarray, theirs), strict=True):
         assert x.shape == y.shape, f"the shapes {x.shape} and {y.shape} differ. {err_msg}"
-        least = max(_TOLERANCES.get(z.dtype.name, 0.0) for z in (x, y))
         wide = np.promote_types(x.dtype, np.float32)  # NumPy compares no bfloat16
         np.testing.assert_allclose(
             x.astype(wide),
             y.astype(wide),
-            rtol=least if rtol is None else rtol,
-            atol=least if atol is None else atol,
+            rtol=max(_tolerance(rtol, z.dtype) for z in (x, y)),
+            atol=max(_tolerance(atol, z.dtype) for z in (x, y)),
             err_msg=err_msg,
         )
+
+
+def _tolerance(given: Tolerance, dtype: np.dtype) -> float:
+    if isinstance(given, Mapping):
+        given = {np.dtype(name): number for name, number in given.items()}.get(dtype)
+    return _TOLERANCES.get(dtype.name, 0.0) if given is None else given
 
 
 def to_complex_dtype(dtype: DTypeLike) -> np.dtype:
