@@ -38,4 +38,6 @@ __all__ = [
 ]
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__)
+    __getattr__, __dir__ = _attributes(
+        __name__, {"pytype_aval_mappings": "pullback.interpreters.xla:pytype_aval_mappings"}
+    )

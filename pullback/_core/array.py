@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from pullback._core import dlpack, dtypes
-from pullback._core.array_interface import ArrayInterface
+from pullback._core.array_interface import ArrayInterface, own_conversion
 from pullback._core.config import config
 from pullback._core.errors import boundary
 from pullback._core.types import ShapedArray, TypeOfValue, length, make_aval
@@ -471,8 +471,8 @@ def lift(x: AnyValue) -> Array:
     if isinstance(x, (bool, int, float, complex)):
         python_type: Any = next(t for t in (bool, int, float, complex) if isinstance(x, t))
         return scalar_array(python_type(x))
-    if hasattr(x, "__pullback_array__"):
-        return lift(x.__pullback_array__())
+    if (convert := own_conversion(x)) is not None:
+        return lift(convert())
     if hasattr(x, "__array__"):
         return from_numpy(_canonical_copy(np.asarray(x)))
     if isinstance(typeof := getattr(kind, "aval", None), TypeOfValue):
@@ -484,7 +484,7 @@ def is_array_like(x: object) -> bool:
     """Return whether `lift` accepts the value."""
     return (
         isinstance(x, (Array, np.ndarray, np.generic, bool, int, float, complex))
-        or hasattr(x, "__pullback_array__")
+        or own_conversion(x) is not None
         or hasattr(x, "__array__")
         or isinstance(getattr(type(x), "aval", None), TypeOfValue)
     ) and not isinstance(x, type)

@@ -361,3 +361,8 @@ if TYPE_CHECKING:
             mode: str | Enum | None = None,
             wrap_negative_indices: bool = True,
         ) -> A: ...
+
+
+def own_conversion(x: Any) -> Any:
+    """The method by which an object gives itself as an array, by our name or JAX's; None if it has none."""
+    return getattr(x, "__pullback_array__", None) or getattr(x, "__jax_array__", None)

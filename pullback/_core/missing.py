@@ -37,7 +37,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             INTERNAL,
         ),
     ),
-    "pullback.interpreters": (("os pxla traceback_util xla", INTERNAL),),
+    "pullback.interpreters": (("os pxla traceback_util", INTERNAL),),
     "pullback.interpreters.batching": (("register_vmappable unregister_vmappable", INTERNAL),),
     "pullback.interpreters.mlir": (
         (

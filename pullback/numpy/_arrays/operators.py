@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array, ArrayLike, lift
+from pullback._core.array_interface import own_conversion
 from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.trace import context
@@ -29,7 +30,7 @@ def _is_foreign(other: ArrayLike) -> bool:
     """
     if isinstance(other, np.ndarray):
         return type(other).__array_ufunc__ is not np.ndarray.__array_ufunc__
-    return not (isinstance(other, (Array, *_NUMBERS)) or hasattr(other, "__pullback_array__"))
+    return not (isinstance(other, (Array, *_NUMBERS)) or own_conversion(other) is not None)
 
 
 def _other(other: ArrayLike, symbol: str) -> Array | None:

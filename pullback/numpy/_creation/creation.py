@@ -23,6 +23,7 @@ from pullback._core.array import (
     lift,
     scalar_array,
 )
+from pullback._core.array_interface import own_conversion
 from pullback._core.dlpack import from_exporter
 from pullback._core.errors import boundary, kind_of
 from pullback._core.numpy_state import silenced
@@ -146,8 +147,8 @@ def _convert(name: str, x: AnyValue, dtype: DTypeLike | None, copy: bool | None)
         raise TypeError(f"{name}: expected numbers, got {x!r}: it is no array, nor a sequence of numbers")
     if isinstance(x, (np.ndarray, np.generic)):
         return from_numpy(_numpy_value(name, x, target))
-    if hasattr(x, "__pullback_array__"):
-        return _convert(name, x.__pullback_array__(), target, None)
+    if (convert := own_conversion(x)) is not None:
+        return _convert(name, convert(), target, None)
     if hasattr(x, "__array__"):
         try:
             return from_numpy(_numpy_value(name, np.asarray(x), target))

@@ -14,6 +14,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, from_numpy, lift
+from pullback._core.array_interface import own_conversion
 from pullback._core.errors import NonConcreteBooleanIndexError, described
 from pullback._core.trace import Tracer
 from pullback._core.typing import AnyValue, Index
@@ -226,7 +227,7 @@ def _parts(entry: AnyValue, origin: int, key: Index) -> list[tuple[str, Any, int
             return _parts(concatenate([shape_ops.reshape(lift(e), (1,)) for e in entry], 0), origin, key)
         value = np.asarray(entry)
         value = value.astype(np.int64) if value.size == 0 else value
-    elif hasattr(entry, "__array__") or hasattr(entry, "__pullback_array__"):
+    elif hasattr(entry, "__array__") or own_conversion(entry) is not None:
         return _parts(lift(entry), origin, key)
     else:
         try:
