@@ -3,6 +3,7 @@
 #   make test      the tests; ARGS="tests/ops -k dot" runs some
 #   make test-all  these and the long ones
 #   make test-clients  libraries written for JAX, unmodified, on pullback: their numbers are JAX's
+#   make test-suites  these libraries' own tests on pullback, of those that pass on JAX; LIBRARIES="optax chex"
 #   make record-clients  the numbers of JAX that these are compared with, computed anew: LIBRARIES="optax flax"
 #   make test-array-api  the suite of the array API standard, at a fixed version; ARRAY_API_TESTS=folder has it already
 #   make names     which names and keywords of JAX's are missing, and why; USES=jax_api_usage.tsv weights them
@@ -24,7 +25,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy gpu-check clean
+.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy gpu-check clean
 .DELETE_ON_ERROR:
 
 help:
@@ -41,6 +42,16 @@ test-all: $(VENV)/with-test
 
 test-clients: $(VENV)/with-clients
 	@$(BIN)/python -m pytest -n 2 -p no:cacheprovider clients $(ARGS)
+
+# An environment of its own: matfree's tests need pytest 8.
+SUITES := $(VENV)/suites
+test-suites: $(SUITES)/installed
+	@nice $(SUITES)/bin/python clients/suites.py $(SUITES)/work $(LIBRARIES) $(ARGS)
+
+$(SUITES)/installed: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m venv $(SUITES)
+	@$(SUITES)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[suites]'
+	@touch $@
 
 record-clients: $(VENV)/with-clients
 	@cd clients && for library in $(or $(LIBRARIES),$(basename $(notdir $(wildcard clients/problems/*.py)))); do \

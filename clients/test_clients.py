@@ -21,11 +21,6 @@ from run import installed
 HERE = Path(__file__).resolve().parent
 LIBRARIES = sorted(path.stem.removesuffix("_problems") for path in (HERE / "problems").glob("*_problems.py"))
 
-# what does not run, and why; docs/libraries.md says the same
-MISSING = {
-    ("numpyro", None): "not compared with JAX yet",
-}
-
 
 def problems(library):
     """The names of the functions without an underscore in the file of a library."""
@@ -61,9 +56,6 @@ def test_numbers_are_those_of_jax(library, problem):
     for package in (library, "jax"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed; make test-clients installs it")
-    for missing in ((library, None), (library, problem)):
-        if missing in MISSING:
-            pytest.skip(MISSING[missing])
     got, expected = on_pullback(library)[problem], on_jax(library)[problem]
     assert "error" not in expected, expected["error"]
     assert "error" not in got, got["error"]

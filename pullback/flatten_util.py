@@ -21,11 +21,12 @@ __all__ = ["ravel_pytree"]
 def ravel_pytree(pytree: PyTree) -> tuple[Array, Callable[[Any], Any]]:
     """The entries of all leaves in one vector, and the function that makes such a pytree of a vector.
 
-    The vector has the dtype that the leaves promote to. `unravel(vector)` casts each leaf back to its own. Both are
-    linear, and differentiable. A tree without leaves gives an empty vector.
+    The vector has the dtype that the leaves promote to. `unravel(vector)` casts each leaf back to its own; where all
+    have one dtype, leaves have that of the vector. Both are linear, and differentiable. A tree without leaves gives an
+    empty vector.
 
     Raises: TypeError for leaves that are not arrays; of `unravel`, ValueError for a vector of another length, TypeError
-      for one of another dtype.
+      for one of another dtype, if the leaves differ in theirs.
 
     >>> import pullback.numpy as pnp
     >>> vector, unravel = ravel_pytree({"w": pnp.ones((2, 2)), "b": 3.})
@@ -35,6 +36,7 @@ def ravel_pytree(pytree: PyTree) -> tuple[Array, Callable[[Any], Any]]:
     leaves, treedef = lift_tree("ravel_pytree", "pytree", pytree)
     shapes, types, sizes = [x.shape for x in leaves], [x.dtype for x in leaves], [x.size for x in leaves]
     dtype = pnp.result_type(*leaves) if leaves else pnp.result_type(float)
+    mixed = len(set(types)) > 1
     vector = pnp.concatenate([x.astype(dtype).reshape(-1) for x in leaves]) if leaves else pnp.zeros(0, dtype)
 
     @boundary
@@ -43,7 +45,7 @@ def ravel_pytree(pytree: PyTree) -> tuple[Array, Callable[[Any], Any]]:
         (v,), _ = lift_tree("unravel", "vector", vector)
         if v.shape != (sum(sizes),):
             raise ValueError(f"unravel: expected a vector of {sum(sizes)} entries, got shape {v.shape}")
-        if leaves and v.dtype != dtype:
+        if mixed and v.dtype != dtype:
             raise TypeError(
                 f"unravel: expected a vector of dtype {dtype.name}, got {v.dtype.name}; convert it with "
                 f".astype({dtype.name!r})"
@@ -51,6 +53,8 @@ def ravel_pytree(pytree: PyTree) -> tuple[Array, Callable[[Any], Any]]:
         parts, start = [], 0
         for shape, kind, size in zip(shapes, types, sizes, strict=True):
             part = v[start : start + size].reshape(shape)
+            if not mixed:
+                kind = v.dtype
             parts.append(part.real.astype(kind) if pnp.iscomplexobj(v) and kind.kind != "c" else part.astype(kind))
             start += size
         return tree_unflatten(treedef, parts)

@@ -217,3 +217,18 @@ def test_functions_of_the_inside_that_libraries_use():
         "check_close(1.0, 1.1, rtol=0.2)\n"
         "check_close(1.0, 1.1, rtol={jnp.float32: 0.1, float: 0.2})"
     ) == []  # fmt: skip
+
+
+def test_array_types_of_libraries():
+    """TensorFlow Probability enters its variables, which have `__array__`, in JAX's tables."""
+    assert run(
+        "import jax, numpy, pytest\n"
+        "import jax.numpy as jnp\n"
+        "class Variable:\n"
+        "    def __array__(self, dtype=None): return numpy.ones(2, dtype)\n"
+        "for table in (jax.interpreters.xla.canonicalize_dtype_handlers, jax.core.pytype_aval_mappings):\n"
+        "    table[Variable] = table[numpy.ndarray]\n"
+        "    with pytest.raises(TypeError, match='__jax_array__'):\n"
+        "        table[object] = table[numpy.ndarray]\n"
+        "print(*jnp.sin(Variable()).shape, jax.core.pytype_aval_mappings[int](3).ndim)"
+    ) == ["2", "0"]  # fmt: skip

@@ -1,6 +1,7 @@
 """Pytrees as vectors: values, dtypes, derivatives, and what does not fit."""
 
 import jax.flatten_util
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -50,8 +51,18 @@ def test_derivatives_and_transformations():
     assert rows.shape == (4, 3)
 
 
+def test_trees_of_one_dtype_have_the_dtype_of_the_vector():
+    """As in JAX: the function of a real tree also makes complex ones."""
+    for library, ravel in ((pnp, ravel_pytree), (jnp, jax.flatten_util.ravel_pytree)):
+        _, unravel = ravel((library.ones(2), [library.ones(())]))
+        for dtype in ("complex64", "int32"):
+            pair, [number] = unravel(library.arange(3).astype(dtype))
+            assert pair.dtype == number.dtype == dtype
+            assert [*np.real(pair), *np.real(number)[None]] == [0, 1, 2]
+
+
 def test_what_does_not_fit_is_named():
-    _, unravel = ravel_pytree((pnp.ones(2), pnp.ones(3)))
+    _, unravel = ravel_pytree((pnp.ones(2), pnp.ones(3, "bfloat16")))
     with pytest.raises(ValueError, match=r"unravel: expected a vector of 5 entries, got shape \(4,\)"):
         unravel(pnp.ones(4))
     with pytest.raises(TypeError, match=r"unravel: expected a vector of dtype float32, got int32; convert it"):

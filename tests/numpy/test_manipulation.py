@@ -36,6 +36,7 @@ CASES = [
     ("rollaxis", (C, -1, -2), {}),
     ("expand_dims", (M, 1), {}),
     ("expand_dims", (M, (0, -1)), {}),
+    ("expand_dims", (M, range(2)), {}),
     ("squeeze", (ONES,), {}),
     ("squeeze", (ONES, -1), {}),
     ("squeeze", (ONES, (0, 2)), {}),

@@ -169,6 +169,23 @@ def test_classes_of_others_become_arrays_by_their_method():
     assert (pnp.ones(2) + pnp.asarray(Wrapped())).tolist() == [2, 3]
 
 
+class WrappedForJax:
+    """The same, by the name of JAX's method."""
+
+    def __jax_array__(self):
+        return pnp.array([1.0, 0.0])
+
+
+def test_classes_made_for_jax_become_arrays():
+    x = WrappedForJax()
+    assert (pnp.ones(2) + x).tolist() == (x + pnp.ones(2)).tolist() == [2, 1]
+    assert pnp.asarray(x, "int32").tolist() == [1, 0]
+    assert pnp.stack([x, x]).shape == (2, 2)
+    assert (pnp.eye(2) @ x).tolist() == pnp.zeros(2).at[:].add(x).tolist() == [1, 0]
+    assert pnp.arange(2.0)[x.__jax_array__().astype(int)].tolist() == [1, 0]
+    assert pb.jit(lambda x: pnp.sin(x) * 2)(x).shape == (2,)
+
+
 def test_a_complex_array_made_real_keeps_its_real_part():
     assert pnp.asarray(np.array([1 + 2j]), np.float32).tolist() == [1]
 

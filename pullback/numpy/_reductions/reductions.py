@@ -37,12 +37,12 @@ def axes_of(name: str, axis: Axis, rank: int) -> tuple[int, ...]:
         return tuple(range(rank))
     if type(axis) is int and -rank <= axis < rank:
         return (axis % rank,)
-    return tuple(sorted(canonical_axes(name, axis if isinstance(axis, (tuple, list)) else (axis,), rank)))
+    return tuple(sorted(canonical_axes(name, axis if isinstance(axis, (tuple, list, range)) else (axis,), rank)))
 
 
 def one_axis(name: str, axis: Axis, rank: int) -> int:
     """The one axis that a user's `axis` means."""
-    if axis is None or isinstance(axis, (tuple, list)):
+    if axis is None or isinstance(axis, (tuple, list, range)):
         raise TypeError(f"{name}: axis must be an int, got {axis!r}")
     return axes_of(name, axis, rank)[0]
 

@@ -134,7 +134,7 @@ def expand_dims(a: ArrayLike, axis: int | Sequence[int]) -> Array:
     (1, 3, 1)
     """
     x = as_operand(a, "expand_dims", 0)
-    count = len(axis) if isinstance(axis, (tuple, list)) else 1
+    count = len(axis) if isinstance(axis, (tuple, list, range)) else 1
     return distinct(shape_ops.expand_dims(x, axes_of("expand_dims", axis, x.aval.ndim + count)), a)
 
 
