@@ -43,6 +43,7 @@ from pullback._higher_order.call import call
 from pullback._higher_order.custom.order import note_calls_in
 from pullback._xla import platforms
 from pullback._xla.evaluate import evaluator
+from pullback._xla.executable import ProgramOfValues
 
 
 # the state, besides the arguments, that a trace depends on
@@ -100,7 +101,8 @@ class Compiler:
             if traced.is_elsewhere(xs):  # type: ignore[arg-type]
                 program = traced.placed_program(xs, functools.partial(self._names, args, kwargs))  # type: ignore[arg-type]
                 result = traced.run(xs, program)  # type: ignore[arg-type]
-                self._fast_path.add_placed(args, kwargs, traced.consts, program, traced.out_tree)
+                if not isinstance(program, ProgramOfValues):
+                    self._fast_path.add_placed(args, kwargs, traced.consts, program, traced.out_tree)
                 return result
             result = traced.run(xs, traced.current())  # type: ignore[arg-type]
             if traced.is_fast:

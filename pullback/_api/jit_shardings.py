@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from pullback._api.meshes import places_of
 from pullback._core.array import ConcreteArray
 from pullback._core.compilations import Compilation
 from pullback._core.config import config
+from pullback._core.hitypes import all_parts, is_own_value, types_of_parts
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.placed_array import PlacedArray
 from pullback._core.sharding import PartitionSpec, Sharding
@@ -16,7 +18,9 @@ from pullback._core.tree import PyTreeDef, tree_flatten, tree_leaves, tree_unfla
 from pullback._core.types import ShapeDtypeStruct
 from pullback._core.typing import PyTreePrefix
 from pullback._ops.sharding_constraint import check_fits, sharding_constraint_p, sharding_of
+from pullback._transforms.lower_types import lower_types
 from pullback._xla import engine, platforms
+from pullback._xla.executable import ProgramOfValues
 from pullback._xla.placed_programs import (
     PlacedProgram,
     compile_placed,
@@ -79,16 +83,20 @@ class PlacedCalls:
         outs: Sequence[Sharding | None],
         replaced: Sequence[int],
     ):
-        self._jaxpr = jaxpr
+        # programs take and return the parts of values of types of one's own; a value's place is that of each part
+        self._values = jaxpr.out_avals if jaxpr.has_own_types else None
+        counts = [len(types_of_parts([aval])) for aval in jaxpr.in_avals]
+        self._firsts = (0, *accumulate(counts))
+        self._asked = _for_each_part(ins, counts)
+        self._outs = _for_each_part(outs, [len(types_of_parts([aval])) for aval in jaxpr.out_avals])
+        self._jaxpr = jaxpr = lower_types(jaxpr)
         self._name = name
-        self._asked = tuple(ins)
-        self._outs = tuple(outs)
         # the arguments whose place the last results keep
-        self._replaced = tuple(replaced)
+        self._replaced = tuple([self._firsts[i] for i in replaced])
         mesh = config.mesh_of_programs
         self._mesh = None if mesh is None or mesh.flat_devices == (engine.device(),) else mesh
         self._named = placements_in(jaxpr)
-        self._programs: dict[Any, PlacedProgram] = {}
+        self._programs: dict[Any, PlacedProgram | ProgramOfValues] = {}
 
     @property
     def always(self) -> bool:
@@ -104,15 +112,30 @@ class PlacedCalls:
         options: Sequence[tuple[str, Any]],
         names: Callable[[], Sequence[str]],
         report: Compilation | None = None,
-    ) -> PlacedProgram:
+    ) -> PlacedProgram | ProgramOfValues:
         """The program for arguments, constants first, where they are now."""
-        places = tuple(map(placement_of, args))
-        key = tuple([at and representative(at, x.aval.ndim) for at, x in zip(places, args, strict=True)])
+        xs = args if self._values is None else all_parts(args)
+        places = tuple(map(placement_of, xs))
+        key = tuple([at and representative(at, x.aval.ndim) for at, x in zip(places, xs, strict=True)])
         program = self._programs.get(key)
         if program is None:
-            spread = self.spread(places, names)
-            program = self._programs[key] = compile_placed(self._jaxpr, spread, donated, options, report)
+            if self._values is None:
+                program = compile_placed(self._jaxpr, self.spread(places, names), donated, options, report)
+            else:
+                program = self._program_of_values(places, donated, options, names, report)
+            self._programs[key] = program
         return program
+
+    def _program_of_values(self, places, donated, options, names, report) -> ProgramOfValues:
+        spans = [range(*self._firsts[i : i + 2]) for i in range(len(self._firsts) - 1)]
+
+        def of_parts():
+            return [name for name, span in zip(names(), spans, strict=True) for _ in span]
+
+        gone = frozenset([k for i in donated for k in spans[i]])
+        program = compile_placed(self._jaxpr, self.spread(places, of_parts), gone, options, report)
+        assert self._values is not None
+        return ProgramOfValues(program, self._values)
 
     def spread(self, places: Sequence[Sharding | None], names: Callable[[], Sequence[str]]) -> Spread:
         """The devices of a call with arguments at these places: those of all placements, which must be the same."""
@@ -134,6 +157,10 @@ class PlacedCalls:
         return spread_of(f"jit of {self._name}", ins, outs, self._named, names, self._mesh)
 
 
+def _for_each_part(places: Sequence[Any], counts: Sequence[int]) -> tuple[Any, ...]:
+    return tuple([at for at, count in zip(places, counts, strict=True) for _ in range(count)])
+
+
 def asked_placement(x: Any) -> Sharding | None:
     """Where an argument, or what its description says, was placed."""
     if isinstance(x, ShapeDtypeStruct):
@@ -143,4 +170,7 @@ def asked_placement(x: Any) -> Sharding | None:
 
 def is_elsewhere(args: Sequence[Any]) -> bool:
     """Return whether arrays were placed, or new arrays are to be on another device than the first."""
-    return platforms.elsewhere() is not None or any(type(x) is PlacedArray for x in args)
+    if platforms.elsewhere() is not None or any(type(x) is PlacedArray for x in args):
+        return True
+    values = [x for x in args if is_own_value(x)]
+    return bool(values) and any(type(x) is PlacedArray for x in all_parts(values))

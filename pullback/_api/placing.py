@@ -12,7 +12,7 @@ from pullback._api.shared_data import is_global, require_equal
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, lift
 from pullback._core.errors import boundary, described
-from pullback._core.hitypes import all_parts, registered
+from pullback._core.hitypes import all_parts, is_own_value, parts_of, registered, value_of
 from pullback._core.sharding import Index, Sharding
 from pullback._core.trace import context
 from pullback._core.tree import tree_unflatten
@@ -65,6 +65,10 @@ def device_put(
     # what must be the same in all processes
     shared: dict[int, Any] = {}
     for i, (array, place) in enumerate(zip(arrays, places, strict=True)):
+        if registered and is_own_value(array):
+            value: Any = array
+            results.append(value_of(value.aval, device_put(parts_of(value.aval, value), place)))
+            continue
         if place is not None:
             at, sent = direct.get(id(place)), None
             try:

@@ -126,7 +126,9 @@ class Traced:
         """Return whether a call runs on other devices than the first one."""
         return is_elsewhere(args) or self._placed.always or is_elsewhere(self.consts)
 
-    def placed_program(self, args: Sequence[ConcreteArray], names: Callable[[], Sequence[str]]) -> PlacedProgram:
+    def placed_program(
+        self, args: Sequence[ConcreteArray], names: Callable[[], Sequence[str]]
+    ) -> PlacedProgram | ProgramOfValues:
         """The program for these arguments, whose names errors give, where they are."""
 
         def all_names():
@@ -138,6 +140,11 @@ class Traced:
         """The devices of a program for arguments at these places; None if it runs on the first one."""
         if not self._placed.always and all(place is None or is_default(place) for place in places):
             return None
+        if self.jaxpr.has_own_types:
+            raise NotImplementedError(
+                f"lower of jit of {self.name}: values of types of one's own are not lowered ahead of time for several "
+                "devices, or another than the first. Call the function, which compiles at its first call."
+            )
         consts = [asked_placement(x) for x in self.consts]
         return self._placed.spread([*consts, *places], lambda: [*("a value closed over" for _ in consts), *names()])
 

@@ -186,11 +186,11 @@ class ProgramOfValues:
     """A program with types of one's own: `program`, which takes and returns parts in place of values."""
 
     __slots__ = ("program", "out_avals")
-    program: Executable
+    program: Any  # an Executable, or the like on several devices
     out_avals: tuple[Any, ...]
     key = None
 
-    def __init__(self, program: Executable, out_avals: Sequence[Any]):
+    def __init__(self, program: Any, out_avals: Sequence[Any]):
         self.program = program
         self.out_avals = tuple(out_avals)
 
@@ -220,6 +220,11 @@ def install_type_lowering(lower_types: Callable[[Jaxpr], Jaxpr]) -> None:
     """Install the pass that puts parts in the place of values (called once by the layer that has it)."""
     global _lower_types
     _lower_types = lower_types
+
+
+def of_parts(jaxpr: Jaxpr) -> Jaxpr:
+    """The function of parts in place of values of own types."""
+    return _lower_types(jaxpr)
 
 
 def executable_of(jaxpr: Jaxpr, options: Sequence[tuple[str, Any]] = ()) -> Executable | ProgramOfValues:

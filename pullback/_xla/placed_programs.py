@@ -12,6 +12,7 @@ from pullback._core.array import ConcreteArray
 from pullback._core.compilations import Compilation
 from pullback._core.config import config
 from pullback._core.errors import fold
+from pullback._core.hitypes import all_parts, all_values
 from pullback._core.jaxpr import Equation, Jaxpr, gathered
 from pullback._core.meshes import Mesh
 from pullback._core.placed_array import PlacedArray, placed
@@ -19,7 +20,7 @@ from pullback._core.sharding import NamedSharding, Sharding
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._xla import disk_cache, distributed, engine, host_calls, placement, platforms
-from pullback._xla.executable import lasting
+from pullback._xla.executable import lasting, of_parts
 from pullback._xla.lowering import Module, lower_module
 from pullback._xla.programs import size_of
 from pullback._xla.spread import Spread
@@ -208,13 +209,16 @@ def placement_of(x: AnyValue) -> Sharding | None:
 
 def runs_elsewhere(jaxpr: Jaxpr, args: Sequence[ConcreteArray]) -> bool:
     """Return whether a program of a jaxpr, on these arguments, is for other devices than the first one."""
-    return any(type(x) is PlacedArray for x in args) or bool(placements_in(jaxpr))
+    xs = all_parts(args) if jaxpr.has_own_types else args
+    return any(type(x) is PlacedArray for x in xs) or bool(placements_in(jaxpr))
 
 
 def run_where_they_are(
     what: str, jaxpr: Jaxpr, args: Sequence[ConcreteArray], options: Sequence[tuple[str, Any]] = ()
 ) -> list[ConcreteArray]:
     """The results of a jaxpr without constants, by a program on the devices of the arguments and of its constraints."""
+    if jaxpr.has_own_types:
+        return all_values(jaxpr.out_avals, run_where_they_are(what, of_parts(jaxpr), all_parts(args), options))
     places = tuple(map(placement_of, args))
 
     def make():
