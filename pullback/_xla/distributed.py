@@ -142,6 +142,12 @@ class Session:
         if found:
             raise ProcessFailureError(f"{label}: {'; '.join(found.values())}", list(found)) from None
 
+    def reason(self, process: int) -> str:
+        """What became of a process that is gone."""
+        with self._changed:
+            self._changed.wait_for(lambda: process in self.gone, timeout=2.0)
+        return self.gone[process][1] if process in self.gone else f"process {process} is gone"
+
     def watched(self, label: str, function: Callable[[], T], processes: Sequence[int] | None = None) -> T:
         """The result of a call that waits for other processes; an error that names them if they are gone."""
         with self._explained(label, processes):

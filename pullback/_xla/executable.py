@@ -47,7 +47,7 @@ class Executable:
         key: Hashable = None,
     ):
         self.loaded = loaded
-        self.execute = host_calls.waiting(loaded) if module.callbacks else loaded.execute_sharded
+        self.execute = host_calls.waiting(loaded, module.callbacks) if module.callbacks else loaded.execute_sharded
         self.out_avals = tuple(out_avals)
         self.donated = tuple(donated)
         self.module = module

@@ -11,6 +11,7 @@ number that the previous one returned, through loops, branches and calls (see `B
 from __future__ import annotations
 
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -49,13 +50,15 @@ def emit_host_call(
     if ordered:
         given.insert(0, ctx.order)
         carried.insert(0, ctx.order.aval)
-    callbacks = ctx.module.callbacks
-    callbacks.append(_entry(function, avals, out_avals, ordered))
+    spread, callbacks = ctx.module.spread, ctx.module.callbacks
+    if spread is None or len(spread.devices) == 1:
+        callbacks.append(_entry(function, avals, out_avals, ordered))
+    else:
+        callbacks.append(_FromSeveral(function, avals, out_avals, ordered, failures_of(callbacks)))
     attributes = (
         f'call_target_name = "{_TARGETS[platform]}", api_version = 4 : i32, '
         f"has_side_effect = {str(effectful).lower()}, backend_config = {{index = {len(callbacks) - 1} : ui64}}"
     )
-    spread = ctx.module.spread
     if spread is not None and len(spread.devices) > 1 and ctx.module.manual is None:
         # one call, on the first device, which gets the whole arrays
         at = f"<@{spread.first_device()}, []>"
@@ -80,22 +83,79 @@ def _entry(
     function: HostCall, in_avals: Sequence[ShapedArray], out_avals: Sequence[ShapedArray], ordered: bool
 ) -> Callable:
     def entry(*values):
-        mode = enter()
         try:
-            given = values[1:] if ordered else values
-            outs = function(*[_incoming(v, aval) for v, aval in zip(given, in_avals, strict=True)])
-            results = [_outgoing(out, aval) for out, aval in zip(outs, out_avals, strict=True)]
-            return (np.array(values[0]), *results) if ordered else tuple(results)
+            return _called(function, in_avals, out_avals, ordered, values)
         except BaseException as error:
             number = next(_numbers)
             _failures[number] = error
             if len(_failures) > _FAILURES_LIMIT:
                 _failures.popitem(last=False)
             raise _Stop(f"pullback host call failure <{number}>") from None
-        finally:
-            leave(mode)
 
     return entry
+
+
+def _called(
+    function: HostCall,
+    in_avals: Sequence[ShapedArray],
+    out_avals: Sequence[ShapedArray],
+    ordered: bool,
+    values: Sequence[np.ndarray],
+) -> tuple[np.ndarray, ...]:
+    mode = enter()
+    try:
+        given = values[1:] if ordered else values
+        outs = function(*[_incoming(v, aval) for v, aval in zip(given, in_avals, strict=True)])
+        results = [_outgoing(out, aval) for out, aval in zip(outs, out_avals, strict=True)]
+        return (np.array(values[0]), *results) if ordered else tuple(results)
+    finally:
+        leave(mode)
+
+
+class _FromSeveral:
+    """A function that a program of several devices calls.
+
+    When it raises an exception, the program goes on, with zeros, and the exception is raised at its end: the other
+    devices may wait for this one, and the engine ends the process if they do so for long.
+    """
+
+    def __init__(
+        self,
+        function: HostCall,
+        in_avals: Sequence[ShapedArray],
+        out_avals: Sequence[ShapedArray],
+        ordered: bool,
+        failures: list[BaseException],
+    ):
+        self.arguments = function, in_avals, out_avals, ordered
+        self.failures = failures
+
+    def __call__(self, *values: np.ndarray) -> tuple[np.ndarray, ...]:
+        _, _, out_avals, ordered = self.arguments
+        if not self.failures:
+            before, _within.several = within_several(), True
+            try:
+                return _called(*self.arguments, values)
+            except BaseException as error:
+                self.failures.append(error)
+            finally:
+                _within.several = before
+        zeros = [np.zeros(aval.shape, engine.carrier(aval).dtype) for aval in out_avals]
+        return (np.array(values[0]), *zeros) if ordered else tuple(zeros)
+
+
+def failures_of(callbacks: Sequence[Callable]) -> list[BaseException]:
+    """The exceptions of the functions that one program of several devices calls, which are raised when it has ended."""
+    return next((entry.failures for entry in callbacks if isinstance(entry, _FromSeveral)), [])
+
+
+# whether the function that this thread is in was called by a program of several devices
+_within = threading.local()
+
+
+def within_several() -> bool:
+    """Return whether a program of several devices waits for the function that this thread is in."""
+    return getattr(_within, "several", False)
 
 
 def _incoming(value: np.ndarray, aval: ShapedArray) -> np.ndarray:
@@ -117,19 +177,24 @@ def compile_with_callbacks(
     return client.compile_and_load(module, engine.device_list(devices), settings, list(callbacks))
 
 
-def waiting(loaded: AnyValue) -> Callable:
+def waiting(loaded: AnyValue, callbacks: Sequence[Callable]) -> Callable:
     """The program's `execute`, changed to return when the run has finished, and to raise a function's exception."""
-    run = loaded.execute_sharded
+    run, failures = loaded.execute_sharded, failures_of(callbacks)
 
     def execute(buffers):
+        failures.clear()
         try:
             results = run(buffers, with_tokens=True)
             results.consume_token().block_until_ready()
-            return results
+            if not failures:
+                return results
+            failure = failures[0]
+            failures.clear()
         except Exception as error:
-            failure = _failure_in(str(error))
-            if failure is None:
+            found = _failure_in(str(error))
+            if found is None:
                 raise
+            failure = found
         fold(failure)
         raise failure
 

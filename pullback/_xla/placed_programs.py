@@ -56,7 +56,7 @@ class PlacedProgram:
 
     def __init__(self, loaded: AnyValue, module: Module, jaxpr: Jaxpr, spread: Spread, donated: Sequence[int]):
         self.loaded: Any = loaded
-        self.execute: Any = host_calls.waiting(loaded) if module.callbacks else loaded.execute_sharded
+        self.execute: Any = host_calls.waiting(loaded, module.callbacks) if module.callbacks else loaded.execute_sharded
         self.module: Module = module
         self.key: None = None
         self.donated: tuple[int, ...] = tuple(donated)
@@ -110,10 +110,24 @@ class PlacedProgram:
         """The buffers of the results."""
         if not self.alone:
             return self._launch(buffers)
-        with _launching:
+        if host_calls.within_several():
+            raise RuntimeError(
+                f"{self.name}: a program of several devices cannot run within a Python function that another one calls "
+                "and waits for: they share the threads of the processor. Compute it before, and pass it as an argument, or "
+                "compute on one device in the function"
+            )
+        limit = config.collective_timeout_secs
+        if not _launching.acquire(timeout=limit):
+            raise TimeoutError(
+                f"{self.name}: another program of several devices has not ended within {limit:g} s (config "
+                "collective_timeout_secs). If it calls a Python function, that must not wait for this one"
+            )
+        try:
             self._wait_for_last()
             outs = self._launch_with_others(buffers) if len(self.processes) > 1 else self._launch(buffers)
             _last[0] = (self, outs[0]) if outs else None
+        finally:
+            _launching.release()
         return outs
 
     def _wait_for_last(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import typing as _typing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pullback._api import host_local, shared_data
@@ -18,6 +20,7 @@ __all__ = [
     "broadcast_one_to_all",
     "global_array_to_host_local_array",
     "host_local_array_to_global_array",
+    "live_devices",
     "process_allgather",
     "reached_preemption_sync_point",
     "sync_global_devices",
@@ -125,6 +128,50 @@ def global_array_to_host_local_array(global_inputs: PyTree, global_mesh: Mesh, p
     [1. 1.]
     """
     return host_local.to_local("global_array_to_host_local_array", global_inputs, global_mesh, pspecs)
+
+
+@contextmanager
+def live_devices(devices: Sequence[Any]) -> Iterator[list[Any]]:
+    """Context manager: those of the devices whose processes are alive, on which they all agree.
+
+    All processes that have one of the devices come here, and are waited for unless they are gone. At the end they meet
+    again: either all have reached it, or all that are left get an error. What runs over these devices needs none of the
+    processes that are gone; the state that it works on must come from a checkpoint.
+
+    Args:
+      devices: devices of this and other processes.
+
+    Raises:
+      RuntimeError: `distributed.initialize` was not called.
+      ValueError: none of the devices belongs to this process.
+      ProcessFailureError: a process died, hangs or raised an error within the `with` statement; `error.processes`.
+      TimeoutError: a process did not come.
+
+    >>> import pullback as pb
+    >>> with live_devices(pb.devices()) as alive:
+    ...     pass
+    Traceback (most recent call last):
+        ...
+    RuntimeError: live_devices: this process has not joined others: call distributed.initialize first
+    """
+    session = distributed.session()
+    if session is None:
+        raise RuntimeError("live_devices: this process has not joined others: call distributed.initialize first")
+    among = distributed.processes_of(devices)
+    if session.process not in among:
+        raise ValueError(f"live_devices: devices: none of {list(devices)} belongs to this process, {session.process}")
+    came = tuple(session.meet("live_devices", alive=True, among=among))
+    try:
+        yield [device for device in devices if device.process_index in came]
+    except BaseException as error:
+        text = f"{type(error).__name__}: {error}"[:2000].encode()
+        session.meet("the end of live_devices", text, alive=True, among=came)
+        raise
+    words = session.meet("the end of live_devices", alive=True, among=came)
+    failed = {p: session.reason(p) for p in came if p not in words}
+    failed |= {p: f"process {p} raised {text.decode(errors='replace')}" for p, text in words.items() if text}
+    if failed:
+        raise ProcessFailureError(f"live_devices: {'; '.join(failed.values())}", list(failed))
 
 
 def reached_preemption_sync_point(step_id: int) -> bool:

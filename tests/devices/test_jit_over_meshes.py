@@ -3,6 +3,7 @@
 import functools
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -256,3 +257,62 @@ def test_types_of_ones_own_are_refused_by_name_or_run():
     assert drawn.sharding.num_devices == 8
     same_values(drawn, again)
     same_values(drawn, pb.vmap(pb.random.uniform)(pb.random.split(pb.random.key(0), 8)))
+
+
+def test_a_function_that_a_program_calls_does_not_run_another_one():
+    x = put(pb, np.arange(8.0, dtype=np.float32), "a")
+    total = pb.jit(lambda y: y.sum())
+    total(x)
+
+    def here(v):
+        return np.full_like(v, total(x))
+
+    def in_a_thread(v):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(here, v).result()
+
+    def calls(function):
+        return pb.jit(lambda v: pb.pure_callback(function, pb.ShapeDtypeStruct((8,), np.float32), v) + 1)
+
+    with pytest.raises(
+        RuntimeError, match=r"jit of <lambda> of f32\[8\]: a program of several devices cannot run within"
+    ):
+        calls(here)(x)
+    limit = pb.config.collective_timeout_secs
+    pb.config.update("collective_timeout_secs", 1.0)
+    try:
+        with pytest.raises(TimeoutError, match=r"has not ended within 1 s .*must not wait for this one"):
+            calls(in_a_thread)(x)
+    finally:
+        pb.config.update("collective_timeout_secs", limit)
+    assert float(total(x)) == 28  # nothing is left waiting
+
+    def on_one_device(v):
+        return np.asarray(pb.jit(pnp.cumsum)(np.asarray(v)))
+
+    assert calls(on_one_device)(x).tolist() == [1, 2, 4, 7, 11, 16, 22, 29]
+
+
+@pytest.mark.parametrize("way", ["whole", "parts"])
+def test_an_exception_in_a_function_that_a_program_calls(way):
+    # the devices that wait for each other are not left waiting, which would end the process after a minute
+    x = put(pb, np.arange(8.0, dtype=np.float32), "a")
+    limit = [3.0]
+
+    def refuse(v):
+        if v.max() > limit[0]:
+            raise ValueError(f"{v.max()} is too large")
+        return v
+
+    def call(v):
+        return pb.pure_callback(refuse, pb.ShapeDtypeStruct(v.shape, v.dtype), v)
+
+    def summed(v):
+        return pb.lax.psum(call(v), "a")
+
+    parts = pb.shard_map(summed, mesh=mesh(pb), in_specs=pb.P("a"), out_specs=pb.P(), check_vma=False)
+    f = pb.jit(parts if way == "parts" else lambda v: call(v).sum())
+    with pytest.raises(ValueError, match=r"7.0 is too large"):
+        f(x)
+    limit[0] = 7.0
+    assert np.sum(f(x)) == 28  # the next run is a new one

@@ -232,3 +232,41 @@ def test_a_coordinator_that_is_gone_is_named():
         assert one.endswith("has closed the connection: it was ended, or its machine was")
         assert two.startswith("ProcessFailureError: jit of <lambda> of f32[8]")
         assert alone == "2.0"
+
+
+def test_devices_of_processes_that_are_alive():
+    program = """
+    join()
+    print(error_of(lambda: mh.live_devices([d for d in pb.devices() if d.process_index != rank]).__enter__()))
+    with mh.live_devices(pb.devices()) as devices:
+        assert devices == pb.devices()
+    try:
+        with mh.live_devices(pb.devices()):
+            if rank == 1:
+                raise ValueError("bad luck")
+    except ValueError as error:
+        print(error)
+    except errors.ProcessFailureError as error:
+        print(error.processes, error)
+    try:
+        with mh.live_devices(pb.devices()):
+            if rank == 2:
+                os._exit(0)
+    except errors.ProcessFailureError as error:
+        print(error.processes, error)
+    with mh.live_devices(pb.devices()) as devices:
+        assert devices == pb.devices()[:2]
+        place = pb.NamedSharding(pb.make_mesh((2,), ("x",), devices=devices), pb.P("x"))
+        x = pb.make_array_from_callback((2000,), place, lambda index: np.arange(2000.0)[index])
+        print(float(pb.jit(lambda x: x.sum())(x)))
+    """
+    ends = Job(*[program] * 3).ends()
+    assert [end.code for end in ends] == [0, 0, 0], ends
+    lines = [without_pids(end.out).splitlines() for end in ends]
+    for rank in range(3):
+        assert lines[rank][0].startswith("ValueError: live_devices: devices: none of [")
+        raised = "bad luck" if rank == 1 else "(1,) live_devices: process 1 raised ValueError: bad luck"
+        assert lines[rank][1] == raised
+    for rank in range(2):
+        assert lines[rank][2] == "(2,) live_devices: process 2 died: its connection was closed"
+        assert lines[rank][3] == "1999000.0"
