@@ -113,8 +113,8 @@ class PlacedProgram:
         if host_calls.within_several():
             raise RuntimeError(
                 f"{self.name}: a program of several devices cannot run within a Python function that another one calls "
-                "and waits for: they share the threads of the processor. Compute it before, and pass it as an argument, or "
-                "compute on one device in the function"
+                "and waits for: they share the threads of the processor. Compute it before and pass it as an argument, "
+                "or compute on one device in the function"
             )
         limit = config.collective_timeout_secs
         if not _launching.acquire(timeout=limit):
