@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pullback._core.inert_options import INERT
+from pullback._core.inert_options import INERT, RESULTS
 from pullback._core.typing import AnyValue
 
 _PRECISIONS = (None, "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")
@@ -92,6 +93,8 @@ def _option_name(name: str) -> str:
 
 def _check(name: str, value: AnyValue) -> Any:
     if name in _OPEN:
+        if name in RESULTS and value != _OPEN[name]:
+            warnings.warn(f"config option {name!r}: {value!r} has no effect: {RESULTS[name]}", stacklevel=3)
         return value
     choices = _CHOICES[name]
     if isinstance(choices, range):
@@ -186,6 +189,7 @@ _TRACING = (
     "numpy_dtype_promotion",
     "default_matmul_precision",
     "default_prng_impl",
+    "enable_custom_prng",
     "default_device",
     "platforms",
     "platform_name",

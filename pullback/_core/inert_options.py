@@ -70,3 +70,10 @@ _METHODS: dict[str, Any] = {  # the one way that things are done
     "use_simplified_jaxpr_constants": False,
 }
 INERT = {**_DEVICES, **_COMPILATION, **_CHECKS, **_METHODS}
+
+# those of them with which JAX computes other numbers -> what is computed here whatever they say
+RESULTS: dict[str, str] = {
+    "threefry_partitionable": "random numbers are those that JAX has with True",
+    "random_seed_offset": "nothing is added to seeds",
+    "high_dynamic_range_gumbel": "Gumbel samples, and those of categories, are JAX's with False",
+}

@@ -187,3 +187,11 @@ def test_primitives_that_occur_nowhere():
         with pytest.raises(NotImplementedError, match="tables of rules"):
             p.bind(1.0)
     assert pb.lax.linalg.ormqr_p is extend_core.primitives.ormqr_p
+
+
+def test_keys_of_compiled_functions_follow_the_option():
+    """A function that was compiled without typed keys is traced anew with them."""
+    f = pb.jit(lambda seed: pb.random.PRNGKey(seed))
+    for typed in (False, True, False):
+        with pb.enable_custom_prng(typed):
+            assert f(0).shape == (() if typed else (2,))

@@ -210,11 +210,27 @@ def test_options_without_effect_keep_any_value():
     config.update("jax_check_tracer_leaks", True)
     assert config.jax_check_tracer_leaks is config.read("check_tracer_leaks") is True
     config.update("jax_check_tracer_leaks", False)
-    with pb.transfer_guard("disallow"), pb.checking_leaks(), pb.threefry_partitionable(False):
-        assert (config.transfer_guard, config.jax_threefry_partitionable) == ("disallow", False)
-    assert config.values["threefry_partitionable"] is True
+    with pb.transfer_guard("disallow"), pb.checking_leaks(), pb.softmax_custom_jvp(False):
+        assert (config.transfer_guard, config.jax_softmax_custom_jvp) == ("disallow", False)
+    assert config.values["softmax_custom_jvp"] is True
     assert config.x64_enabled is config.jax_x64_enabled is False
     config.parse_flags_with_absl()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("jax_threefry_partitionable", False, "random numbers are those that JAX has with True"),
+        ("random_seed_offset", 3, "nothing is added to seeds"),
+        ("high_dynamic_range_gumbel", True, "JAX's with False"),
+    ],
+)
+def test_options_without_effect_that_change_numbers_in_jax_warn(name, value, what):
+    before = config.read(name)
+    with pytest.warns(UserWarning, match=f"'{name.removeprefix('jax_')}': {value!r} has no effect: .*{what}") as found:
+        config.update(name, value)
+    assert found[0].filename == __file__
+    config.update(name, before)
 
 
 def test_options_with_one_value():
