@@ -16,6 +16,7 @@
 #   make accuracy  errors against exact values, into docs/accuracy.md; ARGS="nn.silu special.*" prints some functions
 #   make gpu-check what a GPU computes, compared with JAX on it, into docs/gpu.md; CUDA=cuda12 for older drivers, and
 #                  CUDA= ARGS="--platform cpu" tries the script without one
+#   make inaccuracy  how often debug.find_inaccuracy is right, on FPBench's expressions: FPBENCH=folder ARGS="--points 20"
 #   make clean     remove the environment and what the tools left behind
 # Another interpreter: make PYTHON=/path/to/python3.13 test
 
@@ -25,7 +26,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy gpu-check clean
+.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy inaccuracy gpu-check clean
 .DELETE_ON_ERROR:
 
 help:
@@ -108,6 +109,9 @@ gpu-check: $(VENV)/with-bench $(VENV)/with-test
 	@test -z "$(CUDA)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		"jax-$(CUDA)-plugin[with-cuda]==$$($(BIN)/python -c 'from jaxlib.version import __version__ as v; print(v)')"
 	@$(BIN)/python benchmarks/gpu_check.py $(or $(ARGS),--out docs/gpu.md)
+
+inaccuracy: $(VENV)/with-bench
+	@$(BIN)/python -m benchmarks.inaccuracy $(FPBENCH) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage examples/out

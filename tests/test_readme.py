@@ -1,6 +1,7 @@
 """The example of the README prints what its comments say."""
 
 import contextlib
+import doctest
 import io
 import re
 from pathlib import Path
@@ -16,3 +17,10 @@ def test_example():
         exec(compile(code, "README.md", "exec"), {})
     assert len(claims) == 4
     assert printed.getvalue().splitlines() == claims
+
+
+def test_the_report_is_as_shown():
+    (shown,) = re.findall(r"```pycon\n(.*?)```", README, re.DOTALL)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    test = doctest.DocTestParser().get_doctest(shown, {}, "README.md", "README.md", 0)
+    assert doctest.DocTestRunner(optionflags=flags).run(test) == doctest.TestResults(0, 3)

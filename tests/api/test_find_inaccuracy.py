@@ -52,15 +52,12 @@ def kinds(report):
 
 def test_the_gradient_of_log1pexp_at_100_overflows():
     report = find_inaccuracy(log1pexp)(100.0)
-    assert kinds(report) == [("exp", "overflow"), ("mul", "invalid")]
+    assert kinds(report) == [("exp", "overflow")]
     assert report.rows[0].leaves == ["value", "gradient of 'x'"]
     assert not report.rows[0].backward
-    assert report.rows[1].leaves == ["gradient of 'x'"]
-    assert report.rows[1].backward
     assert "logaddexp" in report.rows[0].advice
     assert "custom rule" in report.rows[0].advice
     assert report.rows[0].location.function == "log1pexp"
-    assert report.rows[1].forward.function == "log1pexp"
 
 
 def test_log1pexp_at_20_is_accurate_but_for_its_second_derivative():

@@ -95,7 +95,7 @@ def kinds(report):
 
 def test_cancellations_overflows_and_poles_are_found():
     assert kinds(find_inaccuracy(log1pexp)(-30.0)) == [("log", "sensitive")]
-    assert kinds(find_inaccuracy(log1pexp)(1000.0)) == [("exp", "overflow"), ("mul", "invalid")]
+    assert kinds(find_inaccuracy(log1pexp)(1000.0)) == [("exp", "overflow")]
     assert find_inaccuracy(softmax_by_hand)(pnp.array([1.0, 1000.0])).rows[0].kind == "overflow"
     report = find_inaccuracy(variance_in_one_pass)(1e6 + np.random.RandomState(0).rand(50))
     assert ("sub", "cancellation") in kinds(report)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._analysis.inaccuracy.shadows import NOISE, Shadow, mixture
+from pullback._analysis.inaccuracy.shadows import NOISE
 from pullback._core import dtypes
 from pullback._core.errors import RuleNotDefinedError
 from pullback._core.primitive import Primitive
@@ -277,6 +277,7 @@ class Decimals:
     """
 
     number = Number
+    unit = 10.0**-DIGITS
 
     def __init__(self, followed: Callable[..., tuple[Sequence[Any], Sequence[Any]]]):
         self.followed = followed
@@ -318,9 +319,8 @@ class Decimals:
             for out, slope in zip(outs, slopes, strict=True)
         ]
 
-    def disturbed(self, value: Any, name: str, ins: Sequence[Shadow]) -> Any:
-        """A value with an error in its last places, the same for the same operation and operands."""
+    def disturbed(self, value: Any, salt: int) -> Any:
+        """A value with an error in its last places."""
         if value.dtype != object:
             return value
-        factor = Number(_add(_ONE, Decimal(NOISE + mixture(name, ins)).scaleb(-DIGITS)))
-        return np.asarray(value * factor, object)
+        return np.asarray(value * Number(_add(_ONE, Decimal(NOISE + abs(salt) % 1021).scaleb(-DIGITS))), object)

@@ -12,7 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from pullback._analysis.inaccuracy.shadows import EXACT, MIXING, OPAQUE, ROUNDED, Shadow, keep, unit_of
+from pullback._analysis.inaccuracy.shadows import (
+    EXACT,
+    MIXING,
+    OPAQUE,
+    ROUNDED,
+    Shadow,
+    is_power_of_two,
+    keep,
+    salt_of,
+    salt_of_value,
+    unit_of,
+)
 from pullback._analysis.inaccuracy.suspects import NOTICED, Suspect, suspect_of
 from pullback._core import dtypes, numpy_state
 from pullback._core.array import ConcreteArray
@@ -21,7 +32,8 @@ from pullback._core.primitive import Primitive
 
 # the bit of `Shadow.rows` that says that few digits of the shadow are right either
 EXHAUSTED = 1
-_BLOCK = 16384
+# blocks of numbers that stay in the cache, and that are allocated without a call to the system
+_BLOCK = 8192
 _NOWHERE = np.zeros(0, np.intp)
 _NO_PARAMS: dict[str, Any] = {}
 
@@ -70,7 +82,9 @@ class Ledger:
             value = array.value
             what = f"{value:g}" if value.ndim == 0 and value.dtype.kind in "fiu" else "given"
             made = (what, what, what, what)
-            shadow = Shadow(self.arithmetic.lifted(value), 0, True, False, unit_of(value.dtype), made)
+            shadow = Shadow(self.arithmetic.lifted(value), 0, True, False, unit_of(value.dtype), made, 0)
+            shadow.salt = salt_of_value(shadow.value)
+            shadow.scales = is_power_of_two(value) if value.dtype.kind == "f" else False
         return shadow
 
     def suspects_in(self, rows: int) -> list[int]:
@@ -94,7 +108,7 @@ class Ledger:
         if name not in OPAQUE:
             self.evaluations += 1
             values = self.arithmetic.evaluated(primitive, [s.value for s in ins], params)
-        made = _made(name, ins)
+        made, salt = _made(name, ins), salt_of(name, ins)
         for i, out in enumerate(outs):
             own = unit_of(out.aval.dtype)
             if not own:
@@ -107,7 +121,7 @@ class Ledger:
             else:
                 follows = True
             wide = bool(out.aval.shape) and (mixed or name in MIXING or _mixes(name, ins))
-            shadow = Shadow(value, rows, exact, wide, own if own > unit else unit, made)
+            shadow = Shadow(value, rows, exact, wide, own if own > unit else unit, made, salt + i)
             if follows:
                 self._judge(primitive, args, ins, i, out, params, shadow)
             keep(self.shadows, out, shadow)
@@ -121,7 +135,13 @@ class Ledger:
         if name in EXACT:
             if name == "select" and ins[0].other is not None:
                 self._other_choice(primitive, ins, params, shadow)
+            shadow.hidden = max([s.hidden for s in ins])
             return
+        hidden = max([s.hidden for s in ins], default=0.0)
+        if hidden and np.any(wanted == 0):
+            # what is left is what the shadow had dropped: log(1 + 1e-30), (x + 1) - x
+            left = hidden * (np.abs(ins[0].value) if name in ("add", "sub") else 1.0)
+            wanted = shadow.value = np.where(wanted == 0, left, wanted)
         if not out.aval.shape:
             # numbers of Python are quicker than those of NumPy
             right = wanted.item() if type(wanted) is not self.number else wanted
@@ -133,18 +153,29 @@ class Ledger:
             off, same = _compared(value.reshape(-1), wanted.reshape(-1), limit, shadow.mixed)
             near = not off.size
             shadow.exact = shadow.exact and same
-        if shadow.exact:
-            shadow.exact = not _absorbed(name, ins) if name in ROUNDED else _at_simple_points(ins)
-        if not shadow.exact:
-            shadow.value = self.arithmetic.disturbed(wanted, name, ins)
+        disturb = not shadow.exact and not _moves(name, ins)
+        if shadow.exact and name in ROUNDED:
+            # the same in both precisions, a sum can be off in both: 1 + 1e-30, and then by how much is known
+            lost = _lost(name, ins)
+            shadow.exact, disturb = not lost, lost > self.arithmetic.unit / 256
+            shadow.hidden = 0.0 if disturb else lost
+        elif shadow.exact:
+            shadow.exact = _at_simple_points(ins)
+            disturb = not shadow.exact
+        if disturb:
+            shadow.value = self.arithmetic.disturbed(wanted, shadow.salt)
         if near:
             shadow.rows = 0
             return
         if name in ("add", "sub") and _is_exhausted(wanted, ins):
             shadow.rows |= EXHAUSTED
         suspect = suspect_of(primitive, args, ins, i, out, params, shadow, off, self.arithmetic)
-        if suspect is not None:
+        if suspect is not None and not (suspect.kind == "invalid" and self._explained(shadow.rows)):
             shadow.rows |= EXHAUSTED << 1 << self._number(suspect)
+
+    def _explained(self, rows: int) -> bool:
+        """Whether a nan comes from a known suspect, such as an overflow; that an operand is infinite explains none."""
+        return any(self.suspects[n].kind != "pole" for n in self.suspects_in(rows))
 
     def _number(self, suspect: Suspect) -> int:
         """The number of a suspect; those of one place and kind are one, of which the worst is kept."""
@@ -193,7 +224,7 @@ class Ledger:
                 )
                 suspect.pending = not out.aval.shape
                 rows |= EXHAUSTED << 1 << self._number(suspect)
-            keep(self.shadows, out, Shadow(out.value, rows, False, False, 0.0, _made(primitive.name, ins), other))
+            keep(self.shadows, out, Shadow(out.value, rows, False, False, 0.0, _made(primitive.name, ins), 0, other))
 
     def _other_choice(self, primitive: Primitive, ins: list[Shadow], params: dict[str, Any], shadow: Shadow) -> None:
         """A choice that the shadows would make otherwise matters if it makes a difference to the result."""
@@ -255,15 +286,23 @@ def _is_exhausted(wanted: Any, ins: Sequence[Shadow]) -> bool:
     return bool(np.any(np.abs(wanted) < 2.0**-30 * np.abs(ins[0].value)))
 
 
-def _absorbed(name: str, ins: Sequence[Shadow]) -> bool:
-    """Whether a sum is off in the shadow too, though it is the same in both precisions: 1 + 1e-20."""
+def _lost(name: str, ins: Sequence[Shadow]) -> float:
+    """The largest relative rounding error of a sum in the shadow; of other operations 0."""
     if name not in ("add", "sub"):
-        return False
+        return 0.0
     a, b = ins[0].value, ins[1].value
     total = a + b if name == "add" else a - b
     b = b if name == "add" else -b
     part = total - a
-    return bool(np.any(((a - (total - part)) + (b - part)) != 0))
+    errors = np.abs((a - (total - part)) + (b - part))
+    return float(np.max(errors / np.where(total == 0, 1, np.abs(total)))) if np.any(errors) else 0.0
+
+
+def _moves(name: str, ins: Sequence[Shadow]) -> bool:
+    """Whether an operation only scales by a power of two, or adds 0."""
+    if name == "mul" or name == "div":
+        return ins[1].scales or (ins[0].scales and name == "mul")
+    return name in ("add", "sub") and any(s.exact and s.value.ndim == 0 and s.value == 0 for s in ins)
 
 
 def _at_simple_points(ins: Sequence[Shadow]) -> bool:

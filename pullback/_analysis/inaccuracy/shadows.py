@@ -3,11 +3,13 @@
 The shadow of an operation is its own kernel, applied to the shadows of its operands. Numbers that are equal in both
 precisions can differ all the same: no digit of `sqrt(x + 1) - sqrt(x)` at 1e30 is right in either. So a result that is
 no longer exact gets an error in the last places of the shadow, as in Monte Carlo arithmetic (D. S.
-Parker, 1997). It depends on the operation and its operands alone, so that equal operations have equal results.
+Parker, 1997). It depends on the operation and its operands alone, told by a number, the salt: equal operations have
+equal results.
 """
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +37,8 @@ MIXING = frozenset(
 # correctly rounded operations: a result that is the same in both precisions is exact
 ROUNDED = frozenset("add sub mul div sqrt square integer_pow reduce_sum dot_general total scale".split())
 NOISE = 64
+_PRIME = 2**31 - 1
+_KEEPING = frozenset("reshape broadcast_in_dim transpose convert_element_type stop_gradient squeeze".split())
 _SHADOW = np.dtype(np.float64)
 _COMPLEX_SHADOW = np.dtype(np.complex128)
 
@@ -42,16 +46,19 @@ _COMPLEX_SHADOW = np.dtype(np.complex128)
 class Shadow:
     """What is known of an array besides its value.
 
-    `value` is the value in higher precision. `rows` has a bit for each suspect that an error of it comes from
-    (above the bit `EXHAUSTED`). `exact`:
-    no rounding has gone into it. `mixed`: its entries are sums of products of many, so that errors count against the
-    largest. `unit` is the unit roundoff of the coarsest dtype on the way. `made` names the operations that made it, as
-    trees of depth 0, 1, 2, 3. `other` is the value that a comparison of the shadows gives, if it is another one.
+    `value` is the value in higher precision. `rows` has a bit for each suspect that an error of it comes from, above
+    the bit `EXHAUSTED`. `exact`: no rounding has gone into it. `mixed`: its entries are sums of products of many, so
+    that errors count against the largest. `unit` is the unit roundoff of the coarsest dtype on the way. `made` names
+    the operations that made it, as trees of depth 0, 1, 2, 3. `salt` tells values apart by how they were made.
+    `scales`: it is an exact power of two. `hidden` is the relative error of a sum whose smaller term the shadow has
+    dropped too. `other` is the value that a comparison of the shadows gives, if it is another one.
     """
 
-    __slots__ = ("ref", "value", "rows", "exact", "mixed", "unit", "made", "other")
+    __slots__ = ("ref", "value", "rows", "exact", "mixed", "unit", "made", "salt", "other", "scales", "hidden")
 
-    def __init__(self, value: Any, rows: int, exact: bool, mixed: bool, unit: float, made: tuple, other: Any = None):
+    def __init__(
+        self, value: Any, rows: int, exact: bool, mixed: bool, unit: float, made: tuple, salt: int, other: Any = None
+    ):
         self.ref: Any = None
         self.value = value
         self.rows = rows
@@ -59,7 +66,10 @@ class Shadow:
         self.mixed = mixed
         self.unit = unit
         self.made = made
+        self.salt = salt
         self.other = other
+        self.scales = False
+        self.hidden = 0.0
 
 
 class Double:
@@ -67,6 +77,8 @@ class Double:
 
     # the type of its numbers, where that is none of NumPy's
     number = float
+    # its unit roundoff
+    unit = 2.0**-53
 
     def __init__(self, generally: Callable[[Primitive, Sequence[Any], dict[str, Any]], Sequence[Any]]):
         self.generally = generally
@@ -93,29 +105,47 @@ class Double:
             return None
         return out if primitive.multiple_results else (out,)
 
-    def disturbed(self, value: Any, name: str, ins: Sequence[Shadow]) -> Any:
-        """A value with an error in its last places, the same for the same operation and operands."""
-        mix = mixture(name, ins)
-        factor = 1.0 + (NOISE + mix) * 2.0**-53
+    def disturbed(self, value: Any, salt: int) -> Any:
+        """A value with an error in its last places."""
+        factor = 1.0 + (NOISE + abs(salt) % 1021) * 2.0**-53
         if value.ndim and value.base is None and value.flags.writeable:
             value *= factor  # nobody else has it
             return value
         return value * factor
 
 
-def mixture(name: str, ins: Sequence[Shadow]) -> int:
-    """A number that looks random, below 1024, of an operation and its operands.
+def salt_of(name: str, ins: Sequence[Shadow]) -> int:
+    """A number that looks random of an operation and its operands.
 
-    Of sums and products it is the same for operands in any order and of any sign: products that cancel exactly, with
-    the signs of a derivative, do so still.
+    What a sum or a product of two numbers is does not depend on their order, and a negative value has the negative
+    number: what cancels exactly in a derivative, products of the same factors with other signs, does so still.
     """
-    mix = sum(name.encode())
-    for s in ins:
-        x = s.value
-        if x.size:
-            first = x if x.ndim == 0 else x.flat[0]
-            mix += hash(abs(first) if name in ROUNDED else first + 0)
-    return mix % 1021
+    if name in _KEEPING:
+        return ins[0].salt
+    if name == "neg":
+        return -ins[0].salt
+    if name == "mul":
+        salt = 1
+        for s in ins:
+            salt *= (1 if float(s.value) > 0 else -1) if s.scales else s.salt
+    elif name == "add" or name == "sub":
+        a, b = ins[0].salt, ins[1].salt
+        salt = a * a * a + (b * b * b if name == "add" else -b * b * b)
+    else:
+        salt = sum(name.encode())
+        for s in ins:
+            salt = (31 * salt + s.salt) * 17 % _PRIME
+    return salt % _PRIME if salt > 0 else -(-salt % _PRIME)
+
+
+def salt_of_value(value: Any) -> int:
+    """The salt of an exact value."""
+    return hash(value.item() if value.ndim == 0 else value.flat[0]) if value.size else 0
+
+
+def is_power_of_two(value: Any) -> bool:
+    """Whether a value is a scalar that no product with it rounds: 1, -1, 2, 0.5."""
+    return value.ndim == 0 and abs(math.frexp(float(value))[0]) == 0.5
 
 
 def _widened(param: Any) -> Any:
