@@ -330,6 +330,48 @@ def test_a_decision_by_rounding_errors_is_a_row():
     assert ("gt", "branch") in kinds(report)
 
 
+def test_decisions_of_cond_are_rows_in_loops_too():
+    def step(x, _):
+        y = (x + 1.0) - x
+        return lax.cond(y > 0.5, pnp.sin, pnp.cos, x), None
+
+    def steps(x):
+        return lax.scan(step, x, None, length=1)[0]
+
+    for function in (steps, pb.jit(steps), lambda x: step(x, None)[0]):
+        assert ("gt", "branch") in kinds(find_inaccuracy(function)(1e9))
+
+
+def test_how_long_a_loop_runs_is_no_decision():
+    def halved(x):
+        start = (x * 0.1) * 10.0 - x
+        return lax.while_loop(lambda s: s[0] < start + 3.0, lambda s: (s[0] + 1.0, s[1] * 0.5), (0.0, x), max_steps=8)[
+            1
+        ]
+
+    assert not [row for row in find_inaccuracy(halved)(3.3).rows if row.kind == "branch"]
+
+
+def test_printing_is_allowed(capsys):
+    def told(x):
+        pb.debug.print("x is {}", x)
+        return 2.0 * x
+
+    assert not find_inaccuracy(told)(1.0)
+    assert "x is 1.0" in capsys.readouterr().out
+
+
+def test_lower_precision_and_complex_numbers():
+    x = pnp.asarray([1.5, -0.3, 0.7], "bfloat16")
+    assert not find_inaccuracy(lambda x: (x * x).sum())(x)
+    report = find_inaccuracy(lambda x: (pnp.exp(x) + 256.0) - 256.0)(x)
+    assert ("sub", "cancellation") in kinds(report)
+    z = pnp.asarray([1.0 + 2.0j, 0.3 - 1.0j], "complex64")
+    assert not find_inaccuracy(lambda z: abs(z * z))(z)
+    report = find_inaccuracy(lambda z: abs((z * 1.1 + 1e6) - 1e6))(z)
+    assert ("sub", "cancellation") in kinds(report)
+
+
 def test_a_decision_that_makes_no_difference_is_none():
     assert not find_inaccuracy(lambda x: pnp.where((x + 1.0) - x > 0.5, x, x))(1e9)
 

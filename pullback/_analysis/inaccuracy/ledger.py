@@ -211,19 +211,17 @@ class Ledger:
             if other.shape != out.aval.shape or not np.any(other != out.value):
                 continue
             if not any(s.other is not None for s in ins):
-                error = 1.0
-                suspect = Suspect(
-                    primitive.name,
-                    "branch",
-                    error,
-                    0.0,
-                    float("nan"),
-                    list(map(_described, ins)),
-                    (),
-                    _made(primitive.name, ins),
-                )
-                suspect.pending = not out.aval.shape
+                entries = [*map(_described, ins)]
+                made = _made(primitive.name, ins)
+                suspect = Suspect(primitive.name, "branch", 1.0, 0.0, float("nan"), entries, (), made)
                 rows |= EXHAUSTED << 1 << self._number(suspect)
+                # of a loop's own decisions one more step or less is a matter of rounding in any precision
+                pending = not out.aval.shape and not suspect.origin.steps
+            else:
+                # the index of a branch
+                pending = primitive.name == "convert_element_type" and not out.aval.shape
+            for n in self.suspects_in(rows) if pending else ():
+                self.suspects[n].pending = self.suspects[n].kind == "branch"
             keep(self.shadows, out, Shadow(out.value, rows, False, False, 0.0, _made(primitive.name, ins), 0, other))
 
     def _other_choice(self, primitive: Primitive, ins: list[Shadow], params: dict[str, Any], shadow: Shadow) -> None:

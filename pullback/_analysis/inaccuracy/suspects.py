@@ -237,4 +237,5 @@ def _condition(name: str, given: Sequence[Any], got: Any) -> float:
     """The condition number of a sum or difference of two numbers; 0 if it is not known."""
     if name not in ("add", "sub") or any(np.ndim(x) for x in given):
         return 0.0
-    return float(abs(float(given[0])) + abs(float(given[1]))) / abs(float(got)) if got else math.inf
+    a, b, c = (abs(complex(x)) for x in (*given, got))
+    return (a + b) / c if c else math.inf
