@@ -21,6 +21,7 @@ from pullback._api.taps import tap as tap
 from pullback._api.taps import tapped as tapped
 from pullback._core.counters import counting as counters
 from pullback._core.lazy import attributes as _attributes
+from pullback._progress import progress as progress
 
 __all__ = [
     "CompileReport",
@@ -39,6 +40,7 @@ __all__ = [
     "inspect_array_sharding",
     "log",
     "print",
+    "progress",
     "tap",
     "tapped",
     "visualize_array_sharding",
