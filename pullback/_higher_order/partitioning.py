@@ -25,7 +25,7 @@ from pullback._higher_order.bodies import trace_body
 from pullback._higher_order.call import called, check_operands
 from pullback._higher_order.shard_map import Layout
 from pullback._higher_order.sharding_rules import SdyShardingRule, checked_rule
-from pullback._xla import engine, placement
+from pullback._xla import engine, placement, plugins
 from pullback._xla.evaluate import eagerly
 from pullback._xla.lowering import module_of_parts
 from pullback._xla.manual import Manual
@@ -181,15 +181,21 @@ def _from_operands(arg_shapes, arg_shardings, shape, key):
     raise NotImplementedError("shardings are propagated by sharding rules")
 
 
-_registered: list[bool] = []
+_registered: set[str] = set()
 
 
-def _register() -> None:
-    if not _registered:
+def _register(platform: str) -> None:
+    """Tell the compiler of a platform, once, whom to ask."""
+    if platform not in _registered:
         engine.xla_client().register_custom_call_partitioner(
-            _TARGET, _from_users, _asked, _from_operands, can_side_effecting_have_replicated_sharding=True
+            _TARGET,
+            _from_users,
+            _asked,
+            _from_operands,
+            can_side_effecting_have_replicated_sharding=True,
+            c_api=plugins.interface_of(platform),
         )
-        _registered.append(True)
+        _registered.add(platform)
 
 
 custom_partitioning_p: HigherOrder = HigherOrder(
@@ -209,7 +215,7 @@ def _lower(ctx, *operands, jaxpr, partitioning):
     mesh = None if spread is None else spread.mesh
     if mesh is None or len(spread.devices) == 1 or module.manual is not None:
         return ctx.inline(jaxpr, operands)
-    _register()
+    _register(spread.platform)
     divided = Divided(partitioning, jaxpr, spread, mesh)
     key = f"{next(_numbers)}"
     _divided[key.encode()] = divided

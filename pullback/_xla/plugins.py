@@ -134,21 +134,33 @@ _apis: dict[str, Any] = {}
 
 def load(plugin: Plugin) -> tuple[str, Any]:
     """Load a plugin's library, once: the engine's name for it, and its interface. No device is needed."""
-    # not the platform's own name: JAX, in the same process, loads the library under that one
-    name = f"pullback_{plugin.platform}"
+    name = _engines_name(plugin.platform)
     if name not in _apis:
+        from jaxlib import _profiler
+
         xc = engine.xla_client()
         if plugin.package is not None:
             _check_version(plugin.package)
             _load_libraries()
         api = xc.load_pjrt_plugin_dynamically(name, plugin.library)
         xc.initialize_pjrt_plugin(name)
+        _profiler.register_plugin_profiler(api)
         if plugin.package is not None:
             _register_custom_calls(plugin.package, api)
             if plugin.is_present():
                 _check_libraries(plugin.package)
         _apis[name] = api
     return name, _apis[name]
+
+
+def interface_of(platform: str) -> Any:
+    """The interface of a plugin that has been loaded; None of a platform without one, as the processor."""
+    return _apis.get(_engines_name(platform))
+
+
+def _engines_name(platform: str) -> str:
+    # not the platform's own name: JAX, in the same process, loads the library under that one
+    return f"pullback_{platform}"
 
 
 def _check_version(package: str) -> None:
