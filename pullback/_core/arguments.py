@@ -36,11 +36,18 @@ def signature(fun: Callable) -> inspect.Signature | None:
         return None
 
 
+# equal values of these are one value
+_PLAIN = frozenset([int, bool, str, bytes, type(None)])
+
+
 def kind_of(value: AnyValue) -> Any:
     """A key that separates equal values with different programs: 1, 1.0 and True; 0.0 and -0.0.
 
     In tuples, sets and dataclasses too.
     """
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind
     if isinstance(value, tuple):
         return type(value), tuple(map(kind_of, value))
     if isinstance(value, np.generic):

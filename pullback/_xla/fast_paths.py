@@ -30,9 +30,11 @@ from pullback._core.types import ShapedArray
 
 if TYPE_CHECKING:
     from pullback._core import nans
+    from pullback._xla import single_operations
     from pullback._xla.executable import Executable
 else:
     nans = LateModule("pullback._core.nans")
+    single_operations = LateModule("pullback._xla.single_operations")
 
 _enter, _leave = numpy_state.enter, numpy_state.leave
 _aval = attrgetter("aval")
@@ -58,6 +60,11 @@ def process_eagerly(self: Any, primitive: Primitive, args: Sequence[Any], params
         else:
             values, avals = [a._value for a in args], tuple([a.aval for a in args])
     except AttributeError:
+        on_devices = primitive.evaluate is None and PlacedArray in map(type, args)
+        if on_devices and not (nans_were_debugged[0] and config.debugging):
+            known = single_operations.known_result(primitive, args, params)
+            if known is not None:
+                return known
         # not an array yet, only on the device, or a leaked tracer
         args = self.concrete_operands(args, primitive)
         if any(type(a) is PlacedArray for a in args):

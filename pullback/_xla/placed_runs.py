@@ -11,9 +11,9 @@ from pullback._core.array import ConcreteArray
 from pullback._core.placed_array import PlacedArray
 from pullback._core.sharding import Sharding
 from pullback._core.tree import PyTreeDef
-from pullback._xla import engine, placement
 from pullback._xla.fast_paths import MISS
 from pullback._xla.placed_programs import PlacedProgram
+from pullback._xla.placement import buffer_at
 
 # above this number arguments and results are handled in loops: compiling generated code would take long
 _WRITTEN = 200
@@ -32,7 +32,7 @@ def placed_run_of(
     Arguments without a place are moved at each call.
     """
     k = len(consts)
-    given = [moved(x, place) for x, place in zip(consts, program.ins, strict=False)]
+    given = [buffer_at(x, place) for x, place in zip(consts, program.ins, strict=False)]
     donated = [i - k for i in program.donated]
     if len(types) + k + len(program.outs) > _WRITTEN or any(i < 0 for i in donated):
         return _looped(program, types, places, out_tree, consts)
@@ -40,12 +40,6 @@ def placed_run_of(
     ins = program.ins[k:]
     accepted = [at if place is None else place for place, at in zip(places, ins, strict=True)]
     return maker(program.launch, types, accepted, given, program.out_avals, program.outs, out_tree.unflatten)
-
-
-def moved(x: ConcreteArray, place: Sharding) -> Any:
-    """The buffer of an array at a place."""
-    found = placement.put(x, place)
-    return found._checked_buffer() if type(found) is PlacedArray else engine.put(found)
 
 
 @functools.cache
@@ -81,7 +75,12 @@ def maker(launch, types, places, consts, out_types, out_places, unflatten):
         return unflatten([{_each("o{}", m)}])
     return run
 """
-    names: dict[str, Any] = {"ConcreteArray": ConcreteArray, "PlacedArray": PlacedArray, "MISS": MISS, "moved": moved}
+    names: dict[str, Any] = {
+        "ConcreteArray": ConcreteArray,
+        "PlacedArray": PlacedArray,
+        "MISS": MISS,
+        "moved": buffer_at,
+    }
     exec(source, names)
     return names["maker"]
 
@@ -92,7 +91,7 @@ def _each(part: str, n: int) -> str:
 
 def _looped(program, types, places, out_tree, consts) -> Callable[[Sequence], Any]:
     """The function that `_generated` generates, with loops; arguments without a place take the program's own way."""
-    given = [moved(x, place) for x, place in zip(consts, program.ins, strict=False)]
+    given = [buffer_at(x, place) for x, place in zip(consts, program.ins, strict=False)]
     all_placed = None not in places
     donated = [i - len(consts) for i in program.donated]
     kinds = {PlacedArray}

@@ -103,6 +103,12 @@ def put(x: ConcreteArray, placement: Sharding) -> ConcreteArray:
     return placed(x.aval, _buffer(aval, described, devices, [value[i] for i in indices]), placement)
 
 
+def buffer_at(x: ConcreteArray, place: Sharding) -> Any:
+    """The buffer of an array at a place."""
+    found = put(x, place)
+    return found._checked_buffer() if type(found) is PlacedArray else engine.put(found)
+
+
 def _is_copied_part_by_part(old: Sharding, new: Sharding, ndim: int) -> bool:
     """Return whether the engine moves an array by itself, each part from one device to another: not by the host."""
     ends = {platforms.name_of(at.flat_devices[0]) for at in (old, new)}

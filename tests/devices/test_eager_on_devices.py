@@ -353,3 +353,34 @@ def test_numpy_functions_of_placed_arrays():
     x = put(pb, X, "a", "b")
     assert np.array_equal(np.add(x, 1), X + 1)
     assert mesh(pb).size == 8
+
+
+def test_an_operation_that_is_known_takes_a_short_way():
+    x = pb.device_put(np.array([1.0, -2.0], "float32"), pb.devices()[3])
+
+    def results():
+        return [x + x, pnp.sum(x), x * 2, x * 2.5, x * -0.0, 1 / (x * 0.0), pnp.sum(x, keepdims=True), x[1:]]
+
+    results()
+    with pb.debug.counters() as seen:
+        got = results()
+    assert seen["compiles"] == 0
+    assert all(y.sharding.flat_devices == (pb.devices()[3],) for y in got)
+    expected = [[2, -4], -1, [2, -4], [2.5, -5], [-0.0, 0.0], [np.inf, -np.inf], [-1], [-2]]
+    for y, e in zip(got, expected, strict=True):
+        assert np.array_equal(y, np.array(e, "float32"))
+    assert np.signbit(np.asarray(got[4])).tolist() == [True, False]
+    # numbers of other types and at other places
+    assert (x.astype("int32") * 2).tolist() == [2, -4]
+    elsewhere = pb.device_put(x, pb.devices()[5]) * 2
+    assert elsewhere.sharding.flat_devices == (pb.devices()[5],)
+    x.delete()
+    with pytest.raises(RuntimeError, match="deleted"):
+        x + x
+
+
+def test_the_short_way_looks_for_nans_if_asked():
+    x = pb.device_put(np.float32([0.0]), pb.devices()[2])
+    assert np.isnan(x / x).all()
+    with pb.debug_nans(True), pytest.raises(FloatingPointError, match="div"):
+        x / x
