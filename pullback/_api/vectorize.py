@@ -43,9 +43,8 @@ def vmap(
         tuple is one name too, but collectives read a tuple as several names, so it must be nested in another:
         `(name,)`.
       axis_size: the length of the axis; needed only if no array is mapped.
-      spmd_axis_name: a name, or several, of axes of a mesh of devices; ignored: constraints on examples leave the batch
-        axis to the compiler.
-        they are.
+      spmd_axis_name: a name, or several, of axes of a mesh of devices, along which `with_sharding_constraint` inside of
+        `fun` spreads the mapped axis; without it, the compiler chooses.
 
     Raises: ValueError listing the argument sizes if they differ, or if an axis does not exist; TypeError for an
       `axis_name` that cannot be hashed, and for a `spmd_axis_name` that is not a name.
@@ -67,8 +66,9 @@ def vmap(
         raise TypeError(
             f"vmap: axis_name must be a hashable name, such as a string, got {described(axis_name)}"
         ) from None
-    for axis in spmd_axis_name if isinstance(spmd_axis_name, tuple) else (spmd_axis_name,):
-        if axis is not None and not isinstance(axis, str):
+    spmd_axes = spmd_axis_name if isinstance(spmd_axis_name, tuple) or spmd_axis_name is None else (spmd_axis_name,)
+    for axis in spmd_axes or ():
+        if not isinstance(axis, str):
             raise TypeError(
                 f"vmap: spmd_axis_name must be the name of an axis or a tuple of names, got {described(spmd_axis_name)}"
             )
@@ -78,7 +78,7 @@ def vmap(
         return fun(*args, **kwargs)
 
     def inner(example, axes, targets):
-        return vmap(example, axes, targets, axis_name, axis_size)
+        return vmap(example, axes, targets, axis_name, axis_size, spmd_axes)
 
     @wrapping(fun)
     def batched(*args, **kwargs):
@@ -101,7 +101,7 @@ def vmap(
             xs, dims = with_axes_in_front(xs, dims, size, lambda i: _where(fun, i, args, kwargs))
             flat = ReturningRefs("vmap", fun, tree, call)
             run = partial(_with_kept, flat, kept) if kept else flat
-            values, out_dims, trace = batch_flat(run, xs, dims, size, axis_name, subject=subject)
+            values, out_dims, trace = batch_flat(run, xs, dims, size, axis_name, subject=subject, spmd_axes=spmd_axes)
             out_tree = flat.out_tree
             targets = _output_axes(name, out_axes, out_tree)
             results = []

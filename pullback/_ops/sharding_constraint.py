@@ -102,10 +102,23 @@ def spreads_all(sharding: Sharding) -> bool:
 
 def _evaluate(x, sharding):
     if not spreads_all(sharding):
-        return x
+        sharding = _settled(sharding, getattr(x, "placement", None))
     if type(x) is PlacedArray and not x.placement.is_fully_addressable:
         return moved(x, sharding)
     return placement.put(x, sharding)
+
+
+def _settled(sharding: NamedSharding, now: Sharding | None) -> NamedSharding:
+    """The placement with its open axes spread as they are now, where that needs no axis of the mesh twice."""
+    spec = sharding.spec
+    here = now.spec if isinstance(now, NamedSharding) and now.mesh == sharding.mesh else PartitionSpec()
+    parts = [
+        tuple([name for name in here.of_axis(i) if name not in spec.names])
+        if part is PartitionSpec.UNCONSTRAINED
+        else part
+        for i, part in enumerate(spec)
+    ]
+    return NamedSharding(sharding.mesh, PartitionSpec(*parts))
 
 
 def moved(x: PlacedArray, sharding: Sharding) -> PlacedArray:
@@ -156,9 +169,21 @@ def _batch(trace, operands, dims, sharding):
     (x,), (d,) = operands, dims
     if isinstance(sharding, NamedSharding):
         parts = [*sharding.spec, *[None] * (x.aval.ndim - 1 - len(sharding.spec))]
-        parts.insert(d, PartitionSpec.UNCONSTRAINED)
+        parts.insert(d, _batch_part(trace.spmd_axes, sharding.spec))
         sharding = NamedSharding(sharding.mesh, PartitionSpec(*parts))
     return sharding_constraint_p.bind(x, sharding=sharding), d
+
+
+def _batch_part(axes: tuple[str, ...] | None, spec: PartitionSpec) -> Any:
+    """The entry for a batch axis that `vmap(spmd_axis_name=)` spreads along these axes of the mesh."""
+    if axes is None:
+        return PartitionSpec.UNCONSTRAINED
+    if set(axes) & set(spec.names):
+        raise ValueError(
+            f"vmap: spmd_axis_name={axes}: a constraint inside of the function has the spec {spec}, which divides an "
+            "example along the same axis of the mesh. Name another axis"
+        )
+    return axes[0] if len(axes) == 1 else axes
 
 
 sharding_constraint_p.abstract_eval = _type

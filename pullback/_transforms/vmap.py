@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pullback._core.array import lift
@@ -45,7 +46,7 @@ class BatchTrace(Trace):
     It `repeats` the function, once for each example, unless only tangents of it have a batch axis.
     """
 
-    __slots__ = ("axis_name", "repeats", "size", "subject")
+    __slots__ = ("axis_name", "repeats", "size", "spmd_axes", "subject")
 
     def __init__(self, parent: Trace | None, axis_name: AxisName | None, size: int, subject: str = "vmap"):
         super().__init__(parent)
@@ -53,6 +54,8 @@ class BatchTrace(Trace):
         self.size: int = size
         self.subject: str = subject
         self.repeats: bool = True
+        # axes of a mesh along which constraints on examples spread the batch axis; None leaves it to the compiler
+        self.spmd_axes: tuple[str, ...] | None = None
 
     def describe(self) -> str:
         return self.subject if self.axis_name is None else f"{self.subject} over the axis {self.axis_name!r}"
@@ -124,10 +127,11 @@ def batch_flat(
     axis_name: AxisName | None = None,
     subject: str = "vmap",
     repeats: bool = True,
+    spmd_axes: tuple[str, ...] | None = None,
 ) -> tuple[list[Any], list[int | None], BatchTrace]:
     """Run a flat function on values with batch axes; returns results, their batch axes (None: unbatched), the trace."""
     trace = BatchTrace(context.trace, axis_name, size, subject)
-    trace.repeats = repeats
+    trace.repeats, trace.spmd_axes = repeats, spmd_axes
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
     try:
         with axis_size(axis_name, size):
@@ -148,12 +152,13 @@ def batch_jaxpr(
     """
     if isinstance(force, bool):
         force = (force,) * len(jaxpr.outvars)
-    name, size = trace.axis_name, trace.size
+    name, size, spmd = trace.axis_name, trace.size, trace.spmd_axes
 
     def make():
         def fun(*args):
             dims = [0 if b else None for b in batched]
-            outs, out_dims, inner = batch_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), args, dims, size, name)
+            flat = partial(eval_jaxpr, jaxpr, [])
+            outs, out_dims, inner = batch_flat(flat, args, dims, size, name, spmd_axes=spmd)
             out_batched = tuple([f or d is not None for d, f in zip(out_dims, force, strict=True)])
             return [
                 inner.materialize(v, d) if b else v for v, d, b in zip(outs, out_dims, out_batched, strict=True)
@@ -162,7 +167,7 @@ def batch_jaxpr(
         avals = [with_leading(aval, size) if b else aval for aval, b in zip(jaxpr.in_avals, batched, strict=True)]
         return stage_noting(fun, avals, _SUBJECT)
 
-    return jaxpr.derive(("batch", batched, force, size, name, context.axis_sizes), make)
+    return jaxpr.derive(("batch", batched, force, size, name, spmd, context.axis_sizes), make)
 
 
 def without_leading(aval: Any) -> Any:

@@ -316,3 +316,35 @@ def test_an_exception_in_a_function_that_a_program_calls(way):
         f(x)
     limit[0] = 7.0
     assert np.sum(f(x)) == 28  # the next run is a new one
+
+
+@pytest.mark.parametrize("name", [None, "a", ("a",)])
+def test_where_a_mapped_axis_is(name):
+    def compute(lib):
+        def constrained(x):
+            return lib.lax.with_sharding_constraint(2 * x, over(lib, "b"))
+
+        def looped(x):
+            def step(c, x):
+                return constrained(c + x), c.sum()
+
+            return lib.lax.scan(step, x, lib.numpy.stack([x, x]))[0]
+
+        def by_columns(x):
+            return lib.vmap(constrained, in_axes=1, out_axes=1, spmd_axis_name=name)(x).sum(1)
+
+        mapped = [lib.vmap(f, spmd_axis_name=name) for f in (constrained, looped)]
+        results = [lib.jit(f)(X) for f in mapped]
+        return [*results, lib.jit(by_columns)(X), mapped[0](put(lib, X))]
+
+    both(compute)
+
+
+def test_a_mapped_axis_along_an_axis_that_is_taken():
+    def constrained(x):
+        return pb.lax.with_sharding_constraint(x, over(pb, "b"))
+
+    with pytest.raises(ValueError, match=r"vmap: spmd_axis_name=\('b',\): a constraint inside .* P\('b'\)"):
+        pb.vmap(constrained, spmd_axis_name="b")(X)
+    with pytest.raises(ValueError, match="names the axis 'c', but the mesh has"):
+        pb.vmap(constrained, spmd_axis_name="c")(X)
