@@ -46,6 +46,8 @@ FIGURES = (
     "embedding",
     "microbatches",
     "quantised",
+    "export",
+    "export_size",
     "processes",
 )
 OURS = "pullback"

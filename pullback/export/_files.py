@@ -75,8 +75,8 @@ def deserialize(blob: bytes | bytearray | memoryview) -> Exported:
     Nothing in the file is run, and every size is checked before it is used. A file that was damaged is refused by its
     digest; one of JAX's has none, and a damaged module in it may end the process when it is first called.
 
-    Raises: ValueError, naming the field, for a file that is damaged or none, or of a version that is unknown here;
-      TypeError for anything but bytes.
+    Raises: MalformedFileError, a ValueError that names the field, for a file that is damaged or none, or of a version
+      that is unknown here; TypeError for anything but bytes.
 
     >>> import pullback as pb
     >>> from pullback import export

@@ -15,6 +15,7 @@ from typing import Any
 from pullback._core.typing import AnyValue
 
 _SCALARS = {"i8": "<b", "u8": "<B", "i16": "<h", "u16": "<H", "i32": "<i", "u32": "<I", "bool": "<?"}
+_FORMS = {kind: struct.Struct(form) for kind, form in _SCALARS.items()}
 _U16, _U32, _I32 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<i")
 # deeper nesting is no one's program: it would end the reader by Python's recursion limit
 DEEPEST = 100
@@ -25,7 +26,15 @@ Fields = Mapping[str, tuple[tuple[str, str], ...]]
 
 
 class MalformedFileError(ValueError):
-    """A file that is not what it should be: `field` names the part of it."""
+    """A file that is not what it should be: `field` names the part of it, `problem` says what is wrong.
+
+    >>> from pullback import export
+    >>> try:
+    ...     export.deserialize(b"something else")
+    ... except export.MalformedFileError as error:
+    ...     print(error.field)
+    Exported
+    """
 
     def __init__(self, field: str, problem: str):
         if len(field) > _LONGEST_NAME:
@@ -87,8 +96,8 @@ class _Reader:
         return found
 
     def value(self, kind: str, at: int, where: str, depth: int) -> Any:
-        if kind in _SCALARS:
-            return self.number(struct.Struct(_SCALARS[kind]), at, where)
+        if kind in _FORMS:
+            return self.number(_FORMS[kind], at, where)
         start = self.follow(at, where)
         if kind == "string":
             try:

@@ -275,6 +275,63 @@ def test_several_platforms():
     all_close(pb.jit(stored.call)(X, Y), plain(X, Y))
 
 
+def test_what_cannot_leave_the_process_is_named():
+    ref = pb.new_ref(X)
+
+    def reads(x):
+        return x + ref[...]
+
+    def calls_back(x):
+        return pb.pure_callback(np.sin, x, x)
+
+    def prints(x):
+        pb.debug.print("{}", x)
+        return x
+
+    for fun, word in ((reads, "a Ref"), (calls_back, "pure_callback"), (prints, "debug_callback")):
+        with pytest.raises(NotImplementedError, match=f"export of {fun.__name__}.*{word}"):
+            export.export(pb.jit(fun))(X)
+    with pytest.raises(NotImplementedError, match=r"the routine 'potrf'.*'tpu'"):
+        export.export(pb.jit(pnp.linalg.cholesky), platforms=["tpu"])(np.eye(2, dtype="f4"))
+    with pytest.raises(TypeError, match="that jit has made"):
+        export.export(plain)
+    for platforms in ("cpu", [], ["gpu"], ["cpu", "cpu"]):
+        with pytest.raises(ValueError, match="platforms must be a list"):
+            export.export(pb.jit(plain), platforms=platforms)
+    with pytest.raises(AttributeError, match="types have concrete sizes here"):
+        export.symbolic_shape("b, 4")
+
+
+def test_arguments_are_checked():
+    stored = written_and_read(plain, X, Y)
+    with pytest.raises(ValueError, match=r"\(args, kwargs\)\[0\]\[1\] must have the type f32\[3\], got f32\[2\]"):
+        stored.call(X, Y[:2])
+    with pytest.raises(ValueError, match=r"expected arguments of another structure: \(args, kwargs\)"):
+        stored.call(X)
+    cuda = export.deserialize(export.export(pb.jit(plain), platforms=["cuda"])(X, Y).serialize())
+    with pytest.raises(ValueError, match="is for the platforms cuda, but is called on cpu"):
+        cuda.call(X, Y)
+    anywhere = export.export(
+        pb.jit(plain), platforms=["cuda"], disabled_checks=[export.DisabledSafetyCheck.platform()]
+    )(X, Y)
+    all_close(export.deserialize(anywhere.serialize()).call(X, Y), plain(X, Y))
+
+
+def test_a_rule_that_calls_itself_with_ever_other_types_is_refused():
+    @pb.custom_jvp
+    def longer(x):
+        return x.sum()
+
+    @longer.defjvp
+    def rule(primals, tangents):
+        (x,), (t,) = primals, tangents
+        return longer(pnp.concatenate([x, x[:1]])), t.sum()
+
+    exported = export.export(pb.jit(longer))(X)
+    with pytest.raises(NotImplementedError, match="call it with other types or arguments without end"):
+        exported.serialize()
+
+
 def test_large_constants_and_nested_calls():
     weights = np.linspace(-1, 1, 40_000, dtype="float32").reshape(200, 200)
     inner = written_and_read(lambda x: pnp.tanh(weights @ x), np.ones(200, "float32"))

@@ -18,7 +18,8 @@ from pullback.export._primitives import _MODULE_OF, is_in_schema, primitive_name
 
 # what calls into this process, belongs to a transformation, or has no meaning elsewhere
 OUTSIDE = set(
-    "add_values by_parts call_exported custom_backward custom_remat custom_remat_fwd custom_remat_rem debug_callback "
+    "add_values by_parts call_exported custom_backward custom_partitioning custom_remat custom_remat_fwd "
+    "custom_remat_rem debug_callback "
     "detach_value direction displace ffi_call inspect_sharding io_callback linear_callback lower_value pure_callback "
     "raise_value ref_get ref_set rule_output tap".split()
 )
