@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -232,15 +233,15 @@ def _by_dtype(bounds: dict[str, frozenset[str]]) -> dict[_Node, frozenset[_Node]
     }
 
 
-_UPPER_BOUNDS = _by_dtype(upper_bounds(standard_edges([dtype.name for dtype in _FLOAT8])))
-_STRICT_UPPER_BOUNDS = _by_dtype(
-    upper_bounds(strict_edges(*[[str(dtype) for dtype in kind] for kind in (_IS_INTEGER, _IS_FLOAT, _IS_COMPLEX)]))
-)
+@cache
+def _upper_bounds(strict: bool) -> dict[_Node, frozenset[_Node]]:
+    kinds = [[str(dtype) for dtype in kind] for kind in (_IS_INTEGER, _IS_FLOAT, _IS_COMPLEX)]
+    edges = strict_edges(*kinds) if strict else standard_edges([dtype.name for dtype in _FLOAT8])
+    return _by_dtype(upper_bounds(edges))
 
 
 def _least_upper_bound(nodes: set[_Node]) -> _Node:
-    strict = config.numpy_dtype_promotion == "strict"
-    bounds = _STRICT_UPPER_BOUNDS if strict else _UPPER_BOUNDS
+    bounds = _upper_bounds(strict := config.numpy_dtype_promotion == "strict")
     common = frozenset.intersection(*(bounds[node] for node in nodes))
     for node in common:
         if common <= bounds[node]:

@@ -10,9 +10,7 @@ import os
 import weakref
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields as dataclass_fields
-from dataclasses import is_dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pullback._core.typing import AnyValue, PyTree
 
@@ -29,6 +27,12 @@ from jaxlib._jax.pytree import (
 )
 
 from pullback._core.errors import described
+from pullback._core.lazy import LateModule
+
+if TYPE_CHECKING:
+    import dataclasses
+else:
+    dataclasses = LateModule("dataclasses")
 
 __all__ = [
     "DictKey",
@@ -400,8 +404,8 @@ def register_dataclass(
     if (data_fields is None) != (meta_fields is None):
         raise TypeError(f"{where}: give both data_fields and meta_fields, or neither.")
     in_init = {}
-    if is_dataclass(nodetype):
-        in_init = {f.name: f for f in dataclass_fields(nodetype) if f.init and f.name not in drop_fields}
+    if dataclasses.is_dataclass(nodetype):
+        in_init = {f.name: f for f in dataclasses.fields(nodetype) if f.init and f.name not in drop_fields}
     elif data_fields is None:
         raise TypeError(f"{where} is no dataclass; give data_fields and meta_fields.")
     if data_fields is None or meta_fields is None:
@@ -410,7 +414,7 @@ def register_dataclass(
     given = [*data_fields, *meta_fields]
     if len(set(given)) != len(given):
         raise ValueError(f"{where}: a field is given twice among data_fields and meta_fields: {given}.")
-    if is_dataclass(nodetype) and set(given) != set(in_init):
+    if dataclasses.is_dataclass(nodetype) and set(given) != set(in_init):
         raise ValueError(
             f"{where}: data_fields and meta_fields must together be the fields of its constructor; "
             f"missing {sorted(set(in_init) - set(given))}, unknown {sorted(set(given) - set(in_init))}."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -195,6 +196,11 @@ def canonical_dimension(d: SupportsIndex) -> int:
     if size < 0:
         raise ValueError(f"shapes must be made of non-negative integers, got {size}")
     return size
+
+
+def kept_shape(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a reduction that keeps the reduced axes, with length 1."""
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
 def canonical_shape(shape: AnyValue) -> tuple[int, ...]:

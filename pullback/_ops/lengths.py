@@ -12,13 +12,12 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive
-from pullback._core.types import make_aval
+from pullback._core.types import kept_shape, make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.elementwise import add, div, mul, neg, sqrt, square
 from pullback._ops.expressions import emitted, written
 from pullback._ops.families import FLOAT, BinaryFunction, function_of_two, nary
 from pullback._ops.quotients import kinked, quotient_or_nan, quotient_or_nan_p
-from pullback._ops.reduce import kept_shape
 from pullback._ops.shape import convert_element_type, reduce_sum_p, reduced_batch, reduced_type, reshape
 from pullback._ops.trig import conj, imag, real, real_dtype
 

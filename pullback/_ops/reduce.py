@@ -11,7 +11,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.primitive import Primitive
-from pullback._core.types import make_aval
+from pullback._core.types import kept_shape, make_aval
 from pullback._core.typing import DTypeLike
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import reduced
@@ -31,11 +31,6 @@ from pullback._ops.shape import (
 )
 from pullback._ops.slicing import slice_in_dim
 from pullback._xla.attributes import int_array
-
-
-def kept_shape(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
-    """The shape of a reduction that keeps the reduced axes, with length 1."""
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
 def lowest(dtype: np.dtype) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, distinct, from_numpy, lift
-from pullback._core.nans import is_watched
+from pullback._core.config import nans_were_debugged
+from pullback._core.lazy import LateModule
 from pullback._core.numpy_state import silenced
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer
@@ -21,6 +22,11 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import accumulator, reduced
 from pullback._ops.rules import linear_jvp
 from pullback._xla.attributes import int_array
+
+if TYPE_CHECKING:
+    from pullback._core import nans
+else:
+    nans = LateModule("pullback._core.nans")
 
 # --- shapes and axes given by users ---
 
@@ -368,13 +374,18 @@ transpose_p.batch = _transpose_batch
 convert_element_type_p: Primitive = Primitive("convert_element_type")
 
 
+def is_scalar_constant(x: Array) -> TypeGuard[ConcreteArray]:
+    """Return whether `x` is a number that is known now, and nobody follows every value (`nans.watching`)."""
+    return type(x) is ConcreteArray and x.aval.ndim == 0 and not (nans_were_debugged[0] and nans.is_watched())
+
+
 def convert_element_type(x: ArrayLike, dtype: DTypeLike | None, weak_type: bool = False) -> Array:
     """`x` in another dtype. `dtype` is an `np.dtype`; `lax.convert_element_type` accepts any dtype-like value."""
     x = lift(x)
     dtype = dtype if isinstance(dtype, np.dtype) else dtypes.canonicalize_dtype(dtype)
     if x.aval.dtype == dtype and x.aval.weak_type == weak_type:
         return x
-    if type(x) is ConcreteArray and x.aval.ndim == 0 and not is_watched():
+    if is_scalar_constant(x):
         # a constant: converted now, even while a function is being staged
         with silenced():
             return from_numpy(np.asarray(_convert_kernel(x.value, dtype, weak_type))[()], weak_type)

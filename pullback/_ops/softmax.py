@@ -15,10 +15,11 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive
+from pullback._core.types import kept_shape
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare as c
 from pullback._ops.elementwise import add, div, exp, log1p, max_p, mul, scalar, sub
-from pullback._ops.reduce import kept_shape, reduce_max_p
+from pullback._ops.reduce import reduce_max_p
 from pullback._ops.rounding import floor, is_finite
 from pullback._ops.shape import reduce_sum_p, reduced_type, reshape
 from pullback._ops.softmax_slope import host_sum, kept_sum, lowered, push_p

@@ -20,11 +20,11 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive
+from pullback._core.types import kept_shape
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.elementwise import add, mul, neg, scalar, sub
 from pullback._ops.expressions import emitted
 from pullback._ops.matrices import stacked_batch
-from pullback._ops.reduce import kept_shape
 from pullback._ops.rules import keeps_type
 from pullback._ops.shape import broadcast_in_dim, convert_element_type, reduce_sum_p, reshape
 

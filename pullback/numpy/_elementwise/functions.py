@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array
-from pullback._ops import bases, lengths, sigmoids, special, trig
+from pullback._core.lazy import LateModule
+from pullback._ops import bases, lengths, sigmoids, trig
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import rounding as rounding_ops
@@ -23,6 +26,11 @@ from pullback.numpy._elementwise.promotion import (
     elementwise,
     unary,
 )
+
+if TYPE_CHECKING:
+    from pullback._ops import special
+else:
+    special = LateModule("pullback._ops.special")
 
 __all__ = [
     "acos",

@@ -21,13 +21,12 @@ from pullback._core.arguments import bind_positionally, signature, with_paramete
 from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, distinct, lift, scalar_array, scalar_aval
 from pullback._core.config import config
 from pullback._core.errors import described, fold
-from pullback._core.nans import is_watched
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer, context
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, P, R
 from pullback._ops.families import broadcast_shapes
-from pullback._ops.shape import convert_element_type, convert_element_type_p
+from pullback._ops.shape import convert_element_type, convert_element_type_p, is_scalar_constant
 
 PYTHON_SCALARS = frozenset({bool, int, float, complex})
 # the types of elementwise functions, whose operands are passed by position, as NumPy's, or by name too
@@ -162,7 +161,7 @@ def cast(x: Array, dtype: np.dtype, weak: bool) -> Array:
     """`x` converted to a dtype it promotes to; a concrete scalar becomes another constant, without an equation."""
     if x.aval.dtype == dtype:
         return x
-    if type(x) is ConcreteArray and x.aval.ndim == 0 and not is_watched():
+    if is_scalar_constant(x):
         return array_of(make_aval((), dtype, weak), x.value.astype(dtype))
     return convert_element_type_p.bind(x, dtype=dtype, weak_type=weak)
 

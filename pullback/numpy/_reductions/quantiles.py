@@ -9,6 +9,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import boundary
+from pullback._core.types import kept_shape
 from pullback._core.typing import Axis
 from pullback._ops import compare, elementwise, reduce, rounding
 from pullback._ops.cumulative import cumsum_p
@@ -91,7 +92,7 @@ def _quantile(
     y = compare.select_p.bind(bad, scalar_like(np.nan, dtype), y)
     y = move_axis(y, len(batch), 0)
     if keepdims:
-        batch = reduce.kept_shape(x.aval.shape, axes)
+        batch = kept_shape(x.aval.shape, axes)
     return reshape(y, (*shape, *batch))
 
 

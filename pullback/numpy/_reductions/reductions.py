@@ -16,6 +16,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
+from pullback._core.types import kept_shape
 from pullback._core.typing import Axis, DTypeLike
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.families import scalar_like
@@ -76,7 +77,7 @@ def reduced(p: Primitive, x: Array, axes: tuple[int, ...], keepdims: bool) -> Ar
     shape = x.aval.shape
     y = p.bind(x, axes=axes)
     if keepdims:
-        y = reshape(y, reduce.kept_shape(shape, axes))
+        y = reshape(y, kept_shape(shape, axes))
     return convert_element_type(y, y.aval.dtype) if y.aval.weak_type else y
 
 
@@ -350,7 +351,7 @@ def arg_extreme(name: str, p: Primitive, a: ArrayLike, axis: int | None, out: No
         x, position = reshape(x, (math.prod(shape),)), 0
     else:
         position = one_axis(name, axis, len(shape))
-        kept = reduce.kept_shape(shape, (position,))
+        kept = kept_shape(shape, (position,))
     if x.aval.shape[position] == 0:
         raise ValueError(f"{name}: there is no element to point at along axis {axis} of shape {shape}")
     y = p.bind(x, axes=(position,), index_dtype=dtypes.canonicalize_dtype(_INT))
