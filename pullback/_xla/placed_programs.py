@@ -108,6 +108,7 @@ class PlacedProgram:
 
     def launch(self, buffers: list[Any]) -> list[Any]:
         """The buffers of the results."""
+        engine.check_process()
         if not self.alone:
             return self._launch(buffers)
         if host_calls.within_several():
@@ -297,6 +298,7 @@ def load_placed(
     report: Compilation | None = None,
 ) -> PlacedProgram:
     """The program of the module of a jaxpr, compiled now or read from disk."""
+    engine.check_process()
     text, settings = module.text(), spread.settings()
     if options:
         settings.env_option_overrides = list(options)

@@ -130,3 +130,28 @@ with pb.enable_x64():
     in_child(lambda: refused(flat, device))
 """
     )
+
+
+def test_arrays_on_several_devices():
+    """Programs over several devices are refused, those of new functions and of eager operations seen before alike."""
+    run(
+        """
+pb.config.update("num_cpu_devices", 4)
+place = pb.NamedSharding(pb.make_mesh((4,), ("x",)), pb.P("x"))
+x = pb.device_put(np.arange(4.), place)
+constrained = pb.jit(lambda x: lax.with_sharding_constraint(x, place))
+mapped = pb.shard_map(lambda x: lax.psum(x, "x"), mesh=place.mesh, in_specs=pb.P("x"), out_specs=pb.P())
+for _ in range(2):
+    (x + 1).block_until_ready(), flat(x).block_until_ready(), constrained(np.ones(4)), mapped(x)
+
+def act():
+    assert x.tolist() == [0, 1, 2, 3]
+    new = pb.jit(lambda x: x * 3), pb.jit(mapped), lambda x: x - 1, pnp.sum
+    for f in (flat, constrained, mapped, lambda x: x + 1, *new):
+        refused(f, x)
+    refused(pb.device_put, np.ones(4), place)
+
+in_child(act)
+assert (x + 1).tolist() == [1, 2, 3, 4]
+"""
+    )
