@@ -129,7 +129,7 @@ def _as_type(x: AnyValue, place: Place) -> ShapedArray:
     try:
         if isinstance(aval, ShapedArray):
             dtypes.canonicalize_dtype(aval.dtype)  # refuses dtypes that arrays cannot have
-            return aval
+            return make_aval(aval.shape, aval.dtype, aval.weak_type)  # without a placement
         if isinstance(getattr(x, "shape", None), (tuple, list)) and hasattr(x, "dtype"):
             return ShapedArray(tuple(x.shape), dtypes.canonicalize_dtype(x.dtype), getattr(x, "weak_type", False))
     except (TypeError, ValueError) as error:

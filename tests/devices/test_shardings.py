@@ -183,3 +183,38 @@ def test_refusals(call, kind, says):
     raised, message = refusal(call)
     assert raised is kind
     assert says in message
+
+
+@pytest.mark.parametrize("spec", [(), ("a",), ("a", "b"), (("a", "b"),), (None, "b")])
+@pytest.mark.parametrize("kinds", [("Explicit", "Explicit"), ("Explicit", "Auto"), ("Auto", "Auto")])
+def test_types_show_shardings_along_explicit_axes(kinds, spec):
+    def shown(lib):
+        types = tuple([getattr(lib.sharding.AxisType, kind) for kind in kinds])
+        mesh = lib.make_mesh((2, 4), ("a", "b"), axis_types=types)
+        x = lib.device_put(np.ones((8, 8), np.float32), lib.NamedSharding(mesh, lib.P(*spec)))
+        found = lib.typeof(x)
+        sharding = found.sharding
+        return str(found), tuple(sharding.spec), found.shape, found.dtype
+
+    assert shown(pb) == shown(jax)
+
+
+def test_types_with_shardings_are_types():
+    mesh = pb.make_mesh((2, 4), ("a", "b"))
+    x = pb.device_put(np.ones((8, 8), np.float32), pb.NamedSharding(mesh, pb.P("a")))
+    shown, plain = pb.typeof(x), x.aval
+    assert repr(shown) == "ShapedArray(float32[8@a,8])"
+    assert shown == plain
+    assert plain == shown
+    assert hash(shown) == hash(plain)
+    assert shown == pb.typeof(x + 1)
+    assert shown != pb.typeof(pb.reshard(x, pb.NamedSharding(mesh, pb.P("b"))))
+    assert shown.strip_weak_type() is plain
+    assert shown.update() is plain
+    assert pickle.loads(pickle.dumps(shown)) == shown
+    with pb.set_mesh(mesh):
+        assert pb.reshard(np.ones((8, 8)), shown.sharding).sharding.spec == pb.P("a", None)
+    seen = []
+    pb.jit(lambda x: seen.append(pb.typeof(x)))(x)
+    assert seen == [plain]
+    assert type(seen[0]) is type(plain)

@@ -39,7 +39,7 @@ def declared_types(what: str, types: PyTree) -> tuple[tuple[ShapedArray, ...], P
                 f"{what}{path} must be a type, as typeof(x), ShapedArray(shape, dtype) or ShapeDtypeStruct(shape, "
                 f"dtype) give it, got {described(leaf)}.{hint}"
             )
-        avals.append(aval.strip_weak_type() if type(aval) is ShapedArray else aval)
+        avals.append(aval.strip_weak_type() if isinstance(aval, ShapedArray) else aval)
     return tuple(avals), tree
 
 
