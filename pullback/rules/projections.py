@@ -5,6 +5,8 @@ On the border between two pieces, where a projection has a kink, its derivative 
 
 from __future__ import annotations
 
+import numpy as np
+
 from pullback import lax
 from pullback import numpy as pnp
 from pullback._core.array import Array, ArrayLike
@@ -148,9 +150,10 @@ def project_orthogonal(x: ArrayLike) -> Array:
     (x,) = promote_operands("project_orthogonal", INEXACT, x)
     if x.ndim < 2:
         raise ValueError(f"project_orthogonal: expected a matrix or a batch of matrices, got shape {x.shape}")
-    if x.shape[-2] < x.shape[-1]:
-        return _adjoint(_polar(_adjoint(x)))
-    return _polar(x)
+    wide = x.shape[-2] < x.shape[-1]
+    a = x.astype(pnp.promote_types(x.dtype, np.float32))  # LAPACK has no half precision
+    q = _adjoint(_polar(_adjoint(a))) if wide else _polar(a)
+    return q.astype(x.dtype)
 
 
 def _adjoint(x: Array) -> Array:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from pullback import lax
 from pullback import numpy as pnp
 from pullback._core.array import Array, ArrayLike
@@ -73,12 +75,16 @@ def quadratic_program(
     >>> print(nearest(pnp.array([3., 0.5])), abs(pb.jacobian(nearest)(pnp.array([3., 0.5])).diagonal()))
     [1.  0.5] [0. 1.]
     """
-    p = _program(q, c, g, h, a, b)
+    given = _program(q, c, g, h, a, b)
+    dtype = given.q.dtype
+    p = _Program(*(x.astype(pnp.promote_types(dtype, np.float32)) for x in given))  # LAPACK has no half precision
     fixed = _Program(*(lax.stop_gradient(x) for x in p))
     if p.g.shape[0] == 0:
-        return _solution(p, pnp.zeros(0, bool), None)
-    x, slack, inequality, equality = _interior_point(fixed)
-    return _solution(p, inequality > slack, QuadraticSolution(x, inequality, equality))
+        found, active = None, pnp.zeros(0, bool)
+    else:
+        x, slack, inequality, equality = _interior_point(fixed)
+        found, active = QuadraticSolution(x, inequality, equality), inequality > slack
+    return QuadraticSolution(*(part.astype(dtype) for part in _solution(p, active, found)))
 
 
 def _program(q: Any, c: Any, g: Any, h: Any, a: Any, b: Any) -> _Program:

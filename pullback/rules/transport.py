@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pullback import implicit
 from pullback import numpy as pnp
 from pullback._core.array import Array, ArrayLike
@@ -53,6 +55,9 @@ def sinkhorn(
     cost, b = promote_operands(
         "sinkhorn", FLOAT, cost, pnp.full((m, 1), 1 / m).T if b is None else _column(b, m, "b").T
     )
+    dtype = cost.dtype
+    # the plan's logarithms are sums of large numbers: half precision would lose what they differ by
+    cost, epsilon, a, b = (x.astype(pnp.promote_types(dtype, np.float32)) for x in (cost, epsilon, a, b))
     scaled, log_a, log_b = cost / epsilon, pnp.log(a)[:, 0], pnp.log(b)[0]
 
     def rows(g):
@@ -64,7 +69,7 @@ def sinkhorn(
         return new - pnp.mean(new)
 
     g = implicit.fixed_point(step, pnp.zeros_like(log_b), tol=tol, max_steps=max_steps)
-    return pnp.exp(rows(g)[:, None] + g[None, :] - scaled)
+    return pnp.exp(rows(g)[:, None] + g[None, :] - scaled).astype(dtype)
 
 
 def _column(x: ArrayLike, length: int, name: str) -> Array:

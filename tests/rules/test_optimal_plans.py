@@ -144,6 +144,21 @@ def test_single_precision_and_batches():
     np.testing.assert_allclose(derivative, pb.vmap(pb.jacrev(rules.project_simplex))(y), atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision(dtype):
+    c = pnp.array([2.0, 1.0, 0.0, 3.0], dtype)
+    calls = {
+        "plan": lambda c: rules.sinkhorn(c.reshape(2, 2)),
+        "program": lambda c: rules.quadratic_program(pnp.eye(4), -c, g=pnp.eye(4), h=pnp.ones(4)).x.astype(c.dtype),
+        "matrix": lambda c: rules.project_orthogonal(c.reshape(2, 2)),
+    }
+    for f in calls.values():
+        single = np.asarray(f(c.astype("float32")))
+        assert f(c).dtype == c.dtype
+        np.testing.assert_allclose(np.asarray(f(c), "float32"), single, rtol=pnp.finfo(dtype).eps, atol=1e-7)
+        assert np.isfinite(np.asarray(pb.jacrev(f)(c), "float32")).all()
+
+
 def test_without_a_solution_all_is_nan():
     one = np.ones((1, 1))
     infeasible = rules.quadratic_program(one, np.zeros(1), g=np.array([[1.0], [-1.0]]), h=np.array([-1.0, -1.0]))
