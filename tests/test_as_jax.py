@@ -215,7 +215,10 @@ def test_functions_of_the_inside_that_libraries_use():
         "    with pytest.raises(AssertionError):\n"
         "        check_close(*bad)\n"
         "check_close(1.0, 1.1, rtol=0.2)\n"
-        "check_close(1.0, 1.1, rtol={jnp.float32: 0.1, float: 0.2})"
+        "check_close(1.0, 1.1, rtol={jnp.float32: 0.1, float: 0.2})\n"
+        "from jax._src.tree_util import prefix_errors\n"
+        "(error,) = prefix_errors({'a': [1]}, {'a': 2})\n"
+        "assert str(error('in_axes')).startswith(\"pytree structure error at in_axes['a']: expected a list\")"
     ) == []  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from pullback._core import tree_paths
 from pullback._core.dtypes import promote_types
+from pullback._core.tree_paths import IsLeaf, KeyPath, keystr
 from pullback._core.typing import DTypeLike, PyTree
 from pullback.tree_util import tree_flatten
 
@@ -49,9 +51,19 @@ def _tolerance(given: Tolerance, dtype: np.dtype) -> float:
     return _TOLERANCES.get(dtype.name, 0.0) if given is None else given
 
 
+def prefix_errors(prefix_tree: PyTree, full_tree: PyTree, is_leaf: IsLeaf = None) -> list[Callable[[str], ValueError]]:
+    """For each place where a tree is not a prefix of another: the function from the first one's name to the error."""
+
+    def make(path: KeyPath, expected: str, got: str, why: str) -> Callable[[str], ValueError]:
+        text = f"expected {expected}, got {got}{f': {why}' if why else ''}"
+        return lambda name: ValueError(f"pytree structure error at {name}{keystr(path)}: {text}")
+
+    return [make(*difference) for difference in tree_paths.prefix_errors(prefix_tree, full_tree, is_leaf)]
+
+
 def to_complex_dtype(dtype: DTypeLike) -> np.dtype:
     """The complex dtype that holds the numbers of another."""
     return promote_types(dtype, np.complex64)
 
 
-__all__ = ["check_close", "to_complex_dtype"]
+__all__ = ["check_close", "prefix_errors", "to_complex_dtype"]

@@ -81,6 +81,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "typing": {"ArrayLike": "pullback.typing:ArrayLike", "DTypeLike": "pullback.typing:DTypeLike"},
     "tree_util": {
         "_registry": "pullback.as_jax._registry:nodes",
+        "prefix_errors": "pullback.as_jax._inside:prefix_errors",
         **{
             name: f"pullback.tree_util:{name}"
             for name in "tree_flatten tree_leaves tree_map tree_structure tree_unflatten PyTreeDef Partial".split()
