@@ -54,6 +54,11 @@ print(ref[...], list(pb.vmap(lambda y: y.T)(x[None])))
     assert run(program) == expected.split()
 
 
+def test_jaxprs_print_in_a_program_that_uses_little():
+    program = "import pullback as pb\nprint(pb.make_jaxpr(lambda x: x * 2)(1.).jaxpr.eqns and pb.make_jaxpr(abs)(1.))"
+    assert run(program) == "{ lambda ; a:f32[]. let b:f32[] = abs a in (b,) }".split()
+
+
 def test_deferred_attributes_are_those_that_the_modules_install():
     program = """
 import pullback

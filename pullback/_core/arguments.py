@@ -18,7 +18,7 @@ from pullback._core.refs import Ref
 from pullback._core.trace import Tracer, check_alive
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import keystr, leaf_hint, tree_flatten_with_path
-from pullback._core.types import OwnType, ShapeDtypeStruct
+from pullback._core.types import OwnType, ShapedArray, ShapeDtypeStruct
 from pullback._core.typing import AnyValue, PyTree
 
 
@@ -232,7 +232,7 @@ def aval_of(x: AnyValue) -> Any:
     """The type of an argument, without copying its data; TypeError if it is not an array."""
     if isinstance(x, (Array, ShapeDtypeStruct)) or is_own_value(x):
         return x.aval
-    return x if isinstance(x, OwnType) else lift(x).aval
+    return x if isinstance(x, (OwnType, ShapedArray)) else lift(x).aval
 
 
 def check_leaf(x: AnyValue, describe: Callable[[], str], structs: bool = False) -> None:
@@ -242,7 +242,7 @@ def check_leaf(x: AnyValue, describe: Callable[[], str], structs: bool = False) 
     """
     if isinstance(x, Ref) and structs:
         return
-    if isinstance(x, (ShapeDtypeStruct, OwnType)):
+    if isinstance(x, (ShapeDtypeStruct, OwnType, ShapedArray)):
         if not structs:
             raise TypeError(
                 f"{describe()}: expected an array or a number, got {x!r}, which has no data. Pass an "

@@ -23,7 +23,8 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "debug_nans": (False, True),
     "debug_infs": (False, True),
     "disable_jit": (False, True),
-    "traceback_filtering": ("auto", "off"),
+    # all but "off" take the package's frames out; the other names are JAX's ways to do so
+    "traceback_filtering": ("auto", "off", "tracebackhide", "remove_frames", "quiet_remove_frames"),
     "numpy_rank_promotion": ("allow", "warn", "raise"),
     "numpy_dtype_promotion": ("standard", "strict"),
     "default_matmul_precision": _PRECISIONS,

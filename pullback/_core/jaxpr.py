@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from importlib import import_module
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -246,11 +247,13 @@ class Jaxpr:
         return _format(self)
 
 
-def _count(jaxpr: Jaxpr) -> str:
-    return f"<jaxpr of {len(jaxpr.eqns)} equations>"
+def _loading(jaxpr: Jaxpr) -> str:
+    import_module("pullback._core.printing")
+    return _format(jaxpr)
 
 
-_format: Callable[[Jaxpr], str] = _count
+# replaced when the module `printing` is loaded, which the first text does
+_format: Callable[[Jaxpr], str] = _loading
 
 
 def install_printer(format_jaxpr: Callable[[Jaxpr], str]) -> None:

@@ -94,6 +94,21 @@ class AbstractMesh:
         return not self.axis_names
 
     @property
+    def are_all_axes_auto(self) -> bool:
+        """Whether the compiler chooses the placements along every axis; False without axes."""
+        return bool(self.axis_types) and all(kind is AxisType.Auto for kind in self.axis_types)
+
+    @property
+    def are_all_axes_explicit(self) -> bool:
+        """Whether every axis is explicit; False without axes."""
+        return bool(self.axis_types) and all(kind is AxisType.Explicit for kind in self.axis_types)
+
+    @property
+    def are_all_axes_manual(self) -> bool:
+        """Whether every axis is manual; False without axes."""
+        return bool(self.axis_types) and all(kind is AxisType.Manual for kind in self.axis_types)
+
+    @property
     def abstract_mesh(self) -> AbstractMesh:
         """The axes alone."""
         return self

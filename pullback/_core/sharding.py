@@ -49,6 +49,14 @@ class PartitionSpec:
     def __len__(self) -> int:
         return len(self.partitions)
 
+    def index(self, part: AnyValue) -> int:
+        """The first axis of the array with this entry; ValueError if none has it."""
+        return self.partitions.index(part)
+
+    def count(self, part: AnyValue) -> int:
+        """The number of axes of the array with this entry."""
+        return self.partitions.count(part)
+
     def __add__(self, other: object) -> PartitionSpec:
         if not isinstance(other, (PartitionSpec, tuple)):
             return NotImplemented

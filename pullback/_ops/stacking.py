@@ -120,12 +120,12 @@ def shape_as_value(shape: Sequence[int]) -> Array:
 
 
 def dtype(x: AnyValue) -> np.dtype:
-    """The dtype that an array, a number or a type has. TypeError for other values.
+    """The dtype that an array, a number, a type or a dtype has. TypeError for other values.
 
     >>> from pullback import lax
     >>> lax.dtype(1.0)
     dtype('float32')
     """
-    if isinstance(x, type):
+    if isinstance(x, (type, np.dtype, str)):
         return dtypes.canonicalize_dtype(x)
     return lift(x).aval.dtype

@@ -239,3 +239,14 @@ def test_captured_arrays_of_one_number_are_constants():
     counts = []
     pb.jit(lambda a: counts.append(outer(a)[0]) or a)(number)
     assert counts == [outer(number)[0]] == [1]
+
+
+def test_types_stand_for_arrays():
+    """As in JAX, whose flax asks for shapes this way."""
+    aval = pb.core.ShapedArray((2, 3), "float32")
+    assert pb.eval_shape(lambda x: x.sum(0), aval) == pb.ShapeDtypeStruct((3,), "float32")
+    assert pb.make_jaxpr(pnp.sin)(aval).in_avals == [aval]
+    with pytest.raises(TypeError, match="which has no data"):
+        pb.jit(pnp.sin)(aval)
+    for given in ("int8", np.dtype("int8"), np.int8):
+        assert lax.dtype(given) == np.int8

@@ -124,3 +124,16 @@ def test_an_entered_mesh_is_for_specs_alone():
 )
 def test_refusals(call, says):
     assert says in refusal(call)[1]
+
+
+def test_kinds_of_axes_and_places_of_entries():
+    for lib in (pb, jax):
+        kinds = lib.sharding.AxisType
+        for types in ((), (kinds.Auto,), (kinds.Explicit, kinds.Explicit), (kinds.Manual,), (kinds.Auto, kinds.Manual)):
+            mesh = lib.sharding.AbstractMesh((2,) * len(types), tuple("xy"[: len(types)]), types)
+            asked = [mesh.are_all_axes_auto, mesh.are_all_axes_explicit, mesh.are_all_axes_manual]
+            assert asked == [bool(types) and {*types} == {kind} for kind in (kinds.Auto, kinds.Explicit, kinds.Manual)]
+        spec = lib.P("x", None, ("y", "z"), None)
+        assert (spec.index(None), spec.index(("y", "z")), spec.count(None), spec.count("y")) == (1, 2, 2, 0)
+        with pytest.raises(ValueError, match="not in tuple"):
+            spec.index("y")
