@@ -141,6 +141,9 @@ class Primitive:
     traits: Traits
     # whether equations of it hold jaxprs
     holds: bool = False
+    # JAX's calls of functions that are not traced yet: none here
+    call_primitive: bool = False
+    map_primitive: bool = False
 
     def __init__(self, name: str, multiple_results: bool = False):
         self.name = name

@@ -88,7 +88,7 @@ class Tracer(Array):
     True ()
     """
 
-    __slots__ = ("_trace", "aval")
+    __slots__ = ("_trace", "aval", "__weakref__")
     _trace: Any
     aval: ShapedArray
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from pullback._core import tree_paths
 from pullback._core.dtypes import promote_types
-from pullback._core.tree_paths import IsLeaf, KeyPath, keystr
+from pullback._core.tree import IsLeaf
+from pullback._core.tree_paths import KeyPath, keystr
 from pullback._core.typing import DTypeLike, PyTree
 from pullback.tree_util import tree_flatten
 

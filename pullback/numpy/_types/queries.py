@@ -43,14 +43,14 @@ __all__ = [
 
 
 @boundary
-def shape(a: ArrayLike) -> tuple[int, ...]:
-    """The lengths of the axes. TypeError for anything but an array or a number.
+def shape(a: ArrayLike | None) -> tuple[int, ...]:
+    """The lengths of the axes; () for None, as in JAX. TypeError for anything else but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.shape(pnp.zeros((2, 3)))
     (2, 3)
     """
-    return _shape("shape", a)
+    return () if a is None else _shape("shape", a)
 
 
 def _shape(name: str, a: ArrayLike) -> tuple[int, ...]:
