@@ -196,3 +196,10 @@ def test_tangent_dtype():
         assert dtypes.tangent_dtype(dtype) == expected
     assert dtypes.float0 == jax.dtypes.float0
     assert config.enable_x64 is False
+
+
+def test_scalar_types_are_found_in_sets_of_numpy_classes():
+    for numpy, name in ((pb.numpy, "int32"), (jnp, "int32"), (pb.numpy, "bfloat16"), (jnp, "bfloat16")):
+        kind = getattr(numpy, name)
+        assert dtypes.canonicalize_dtype(name).type in {kind}
+        assert kind in {dtypes.canonicalize_dtype(name).type: 1}

@@ -76,7 +76,7 @@ class ScalarType(builtins.type):
         return isinstance(other, (np.dtype, builtins.type, str)) and cls.dtype == other
 
     def __hash__(cls) -> int:
-        return hash(cls.dtype)
+        return hash(cls.dtype.type)  # as the NumPy class that it equals
 
     def __repr__(cls) -> str:
         return f"pullback.numpy.{cls.__name__}"
