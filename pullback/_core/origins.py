@@ -177,12 +177,15 @@ def origin_here(frame: FrameType | None = None) -> Origin:
     for entered_by, context in reversed(_entered.contexts):
         contexts.setdefault(entered_by, []).append(context)
     frame = frame or sys._getframe(1)
+    placed = False
     # beyond the user's line nothing is looked for but the contexts that are left
-    while frame is not None and (contexts or not origin.placed):
-        if frame in contexts:
+    while frame is not None and (contexts or not placed):
+        if contexts and frame in contexts:
             for context in contexts.pop(frame):
                 context.add_to(origin)
-        elif not origin.placed and not is_internal(frame.f_code):
+            placed = origin.placed
+        elif not placed and not is_internal(frame.f_code):
             origin.location = Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+            placed = True
         frame = frame.f_back
     return origin

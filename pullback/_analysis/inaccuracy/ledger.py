@@ -67,7 +67,7 @@ class Ledger:
         token = numpy_state.enter()
         try:
             ins = [self.of(a) if s is None else s for a, s in zip(args, known, strict=True)]
-            if outs and not any(unit_of(out.aval.dtype) for out in outs):
+            if outs and not unit_of(outs[0].aval.dtype) and not any(map(unit_of, [out.aval.dtype for out in outs])):
                 if any(known):
                     self._compare(primitive, ins, outs, params)
                 return
@@ -80,7 +80,7 @@ class Ledger:
         shadow = self.shadows.get(id(array))
         if shadow is None:
             value = array.value
-            what = f"{value:g}" if value.ndim == 0 and value.dtype.kind in "fiu" else "given"
+            what = "1" if value.ndim == 0 and value == 1 else "given"
             made = (what, what, what, what)
             shadow = Shadow(self.arithmetic.lifted(value), 0, True, False, unit_of(value.dtype), made, 0)
             shadow.salt = salt_of_value(shadow.value)
@@ -114,8 +114,9 @@ class Ledger:
             if not own:
                 continue
             value = None if values is None else values[i]
-            if value is not None and any(value is s.value for s in ins):
-                value = value.copy()
+            for s in ins:
+                if s.value is value and value is not None:
+                    value = value.copy()
             if value is None or value.shape != out.aval.shape:
                 value, follows = self.arithmetic.lifted(out.value), False
             else:
