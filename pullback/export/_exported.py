@@ -150,7 +150,7 @@ class Exported:
             ins = [self.in_words[i] for i in self.module_kept_var_idx]
             several = len(self.platforms) > 1
             return portable.loaded(self.mlir_module_serialized, self.symbol, ins, self.out_words, several)
-        except ValueError as error:
+        except (ValueError, KeyError) as error:  # KeyError: a declaration without a name
             raise ValueError(f"the exported function {self.fun_name}: mlir_module_serialized: {error}") from None
 
     @property
