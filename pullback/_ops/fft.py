@@ -17,7 +17,9 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
+from pullback._core.meshes import Mesh
 from pullback._core.primitive import Primitive
+from pullback._core.sharding import NamedSharding, PartitionSpec
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
 from pullback._ops.elementwise import mul
@@ -168,11 +170,23 @@ def _lower(ctx, x, fft_type, fft_lengths):
         return emitted(ctx, lambda x: [_over_many_axes(x, fft_type, fft_lengths)], x)[0]
     y = ctx.op(
         "stablehlo.fft",
-        [_row_by_row(ctx, x)],
+        [_row_by_row(ctx, _undivided(ctx, x, len(fft_lengths)))],
         out,
         f"fft_type = #stablehlo<fft_type {fft_type.name}>, fft_length = {int_array(fft_lengths)}",
     )
-    return _row_by_row(ctx, y)
+    return _undivided(ctx, _row_by_row(ctx, y), len(fft_lengths))
+
+
+def _undivided(ctx, x, count):
+    """The same array, its last axes whole on each device: XLA's partitioner (0.10.2) divides few lengths of them."""
+    spread = ctx.module.spread
+    devices = 1 if spread is None else len(spread.devices)
+    if devices == 1 or ctx.module.manual is not None or x.aval.shape[-1] % devices**2 == 0:
+        return x
+    mesh = spread.mesh or Mesh(np.array(spread.devices, object), ("devices",))
+    spec = PartitionSpec(*[PartitionSpec.UNCONSTRAINED] * (x.aval.ndim - count), *[None] * count)
+    attribute = spread.attribute(NamedSharding(mesh, spec), x.aval.ndim)
+    return ctx.op("sdy.sharding_constraint", [x], None, f"sharding = {attribute}")
 
 
 def _row_by_row(ctx, x):
