@@ -316,11 +316,11 @@ def _dot_lower(ctx, x, y, dimension_numbers, precision, preferred_element_type):
         )
         if axes
     )
-    out = ctx.out_avals[0]
-    return ctx.op(
+    # equal ones once, as transpositions: for those that it merges itself, XLA may choose a layout that it cannot emit
+    return ctx.once(
         "stablehlo.dot_general",
         [x, y],
-        out,
+        ctx.out_avals[0],
         f"dot_dimension_numbers = #stablehlo.dot<{numbers}>, {precision_attr(precision)}",
     )
 

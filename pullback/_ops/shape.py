@@ -359,7 +359,7 @@ def _transpose_batch(trace, operands, dims, permutation):
 
 transpose_p.abstract_eval = _transpose_type
 transpose_p.kernel = lambda x, permutation: x.transpose(permutation)
-transpose_p.lower = lambda ctx, x, permutation: ctx.op(
+transpose_p.lower = lambda ctx, x, permutation: ctx.once(
     "stablehlo.transpose", [x], ctx.out_avals[0], f"permutation = {int_array(permutation)}"
 )
 linear_jvp(transpose_p)

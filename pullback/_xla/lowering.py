@@ -216,6 +216,14 @@ class Block:
             return [Value(f"%{n}#{i}", aval) for i, aval in enumerate(outs)]
         return Value(f"%{n}", outs[0])
 
+    def once(self, name: str, operands: Sequence[Value], out: ShapedArray, attrs: str) -> Value:
+        """As `op` with one result; an operation that was emitted in this block before is not emitted again."""
+        key = name, attrs, tensor_type(out), *[v.name for v in operands]
+        known = self.constants.get(key)
+        if known is None:
+            self.constants[key] = known = self.op(name, operands, out, attrs)
+        return Value(known.name, out)
+
     def constant(self, value: AnyValue, aval: ShapedArray) -> Value:
         """A constant; a scalar value fills the shape. Equal scalars are emitted once per block."""
         dtype = aval.dtype

@@ -10,7 +10,8 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
-from pullback._xla.lowering import Block, Module, dense, int_array, int_matrix, lower_module, tensor_type
+from pullback._xla.attributes import int_array, int_matrix
+from pullback._xla.lowering import Block, Module, dense, lower_module, tensor_type
 from pullback._xla.single_operations import single_equation
 from pullback.errors import RuleNotDefinedError
 
@@ -126,6 +127,33 @@ def test_equal_scalars_are_emitted_once_a_block():
 
 
 # --- the operations of a block, run ---
+
+
+def test_equal_products_and_transpositions_are_emitted_once_a_block():
+    def products(x, y):
+        return pnp.matrix_transpose(x @ y), pnp.swapaxes(x @ y, -1, -2), pnp.matrix_transpose(y @ x), x @ x
+
+    x = np.arange(8, dtype="f4").reshape(2, 2, 2)
+    y = x[::-1] + 1
+    text = pb.jit(products).lower(x, y).as_text()
+    assert text.count("stablehlo.dot_general") == 3
+    assert text.count("stablehlo.transpose") == 2
+
+    def in_branches(flag, x):
+        once = pnp.matrix_transpose(x)
+        return pb.lax.cond(flag, lambda x: pnp.matrix_transpose(x) + once, lambda x: once, x)
+
+    for flag in (True, False):
+        np.testing.assert_array_equal(pb.jit(in_branches)(flag, x), in_branches(flag, x))
+
+    def of_two_types(x):
+        wide = pb.lax.dot(x, x, preferred_element_type="float32")
+        return wide, pb.lax.dot(x, x)
+
+    half = x[0].astype("float16") * 100
+    for got, right in zip(pb.jit(of_two_types)(half), of_two_types(half), strict=True):
+        assert got.dtype == right.dtype
+        np.testing.assert_array_equal(got, right)
 
 
 def test_conversions_and_shapes():
