@@ -134,7 +134,7 @@ REASONS: tuple[Reason, ...] = (
         "stats.betabinom.*",
         None,
         None,
-        "for parameters of millions beside moderate ones the three masses, of which each has a logarithm of tens, cancel",
+        "for a parameter of millions beside a moderate one three masses cancel, of which each has a logarithm of tens",
     ),
     Reason("stats.bernoulli.*", None, None, "at the ends of p the term of the impossible outcome is 0 / 0"),
 )

@@ -10,7 +10,7 @@ from .special import SHAPE, polygamma, xlogy
 def multinomial_logpmf(i, j, k, p, q):
     """Of three categories, the last of which has the rest of the probability."""
     rest = 1 - p - q
-    if rest <= 0:
+    if rest < 1e-6:  # of a smaller one the functions get no digit
         raise ValueError("no probabilities")
     counts = mp.loggamma(i + j + k + 1) - mp.loggamma(i + 1) - mp.loggamma(j + 1) - mp.loggamma(k + 1)
     return counts + xlogy(i, p) + xlogy(j, q) + xlogy(k, rest)
@@ -95,12 +95,22 @@ def of_pair(name):
     return make
 
 
+# for smaller ones the second derivative is infinite, and nan along another, whose tangent for them is 0
+PROBABILITY = Range(1e-12, 1.0, (0.5, 1.0))
 FEW = Range(only=(0.0, 1.0, 2.0, 7.0, 100.0, 1e4))
 MODERATE = Range(-30.0, 30.0, (0.0, 1.0, -1.0))
 
 VECTORS = [
     stats(
-        "multinomial.logpmf", multinomial_logpmf, FEW, FEW, FEW, UNIT, UNIT, make=of_three("logpmf"), constant=(0, 1, 2)
+        "multinomial.logpmf",
+        multinomial_logpmf,
+        FEW,
+        FEW,
+        FEW,
+        PROBABILITY,
+        PROBABILITY,
+        make=of_three("logpmf"),
+        constant=(0, 1, 2),
     ),
     stats(
         "multinomial.pmf",
@@ -108,8 +118,8 @@ VECTORS = [
         FEW,
         FEW,
         FEW,
-        UNIT,
-        UNIT,
+        PROBABILITY,
+        PROBABILITY,
         make=of_three("pmf"),
         constant=(0, 1, 2),
     ),
@@ -122,6 +132,7 @@ VECTORS = [
         SHAPE,
         SHAPE,
         make=of_proportions("logpdf"),
+        constant=(1, 3),  # as the other ones
         derivatives=DIRICHLET_SLOPES,
     ),
     stats(
@@ -133,6 +144,7 @@ VECTORS = [
         SHAPE,
         SHAPE,
         make=of_proportions("pdf"),
+        constant=(1, 3),
         derivatives=of_exp(dirichlet_logpdf, DIRICHLET_SLOPES),
     ),
     stats("multivariate_normal.logpdf", pair_logpdf, MODERATE, MODERATE, SIGNED_UNIT, make=of_pair("logpdf")),
