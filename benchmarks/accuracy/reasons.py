@@ -136,6 +136,9 @@ REASONS: tuple[Reason, ...] = (
         None,
         "for a parameter of millions beside a moderate one three masses cancel, of which each has a logarithm of tens",
     ),
+    Reason("stats.multinomial.logpmf", None, None, "the last probability is 1 less the others, rounded; next to 0"),
+    Reason("stats.multinomial.pmf", None, None, _FLUSHED),
+    Reason("stats.dirichlet.*", None, None, "the last proportion is 1 less the others, rounded; and " + _FLUSHED),
     Reason("stats.bernoulli.*", None, None, "at the ends of p the term of the impossible outcome is 0 / 0"),
 )
 
