@@ -33,13 +33,6 @@ EXCEPTIONS = {
 }
 
 
-# rows of the harness that the page does not have: `make accuracy` measures them
-NOT_YET: set[str] = {
-    "stats.betabinom.logpmf",
-    "stats.dirichlet.pdf",
-}
-
-
 def page_lines():
     """The function, dtype and order of each line of the page's last table."""
     rows = re.findall(r"^\| (\S.*?) \| (float\d+) \| (\d) \|", PAGE.read_text().split("## All lines")[1], re.MULTILINE)
@@ -109,5 +102,4 @@ def test_every_function_has_lines_or_a_reason_why_not():
 
 def test_every_function_of_the_harness_has_its_lines():
     rows = {(f.name, dtype, order) for f in TABLE for dtype in f.dtypes for order in f.orders}
-    assert page_lines() - rows == set()  # none of functions that are gone
-    assert {name for name, _, _ in rows - page_lines()} == NOT_YET
+    assert page_lines() == rows  # none of functions that are gone
