@@ -58,12 +58,16 @@ if _typing.TYPE_CHECKING:
     from pullback._api.derivatives import value_and_grad as value_and_grad
     from pullback._api.devices import block_until_ready as block_until_ready
     from pullback._api.devices import clear_caches as clear_caches
+    from pullback._api.devices import copy_to_host_async as copy_to_host_async
     from pullback._api.devices import default_backend as default_backend
     from pullback._api.devices import default_device as default_device
     from pullback._api.devices import device_count as device_count
     from pullback._api.devices import device_get as device_get
     from pullback._api.devices import devices as devices
     from pullback._api.devices import effects_barrier as effects_barrier
+    from pullback._api.devices import host_count as host_count
+    from pullback._api.devices import host_id as host_id
+    from pullback._api.devices import host_ids as host_ids
     from pullback._api.devices import local_device_count as local_device_count
     from pullback._api.devices import local_devices as local_devices
     from pullback._api.devices import process_count as process_count
@@ -162,8 +166,9 @@ else:
             "pullback._api.compile_time": "ensure_compile_time_eval",
             "pullback._api.derivatives": "grad jvp value_and_grad",
             "pullback._api.devices": (
-                "block_until_ready clear_caches default_backend default_device device_count device_get devices "
-                "effects_barrier local_device_count local_devices process_count process_index process_indices"
+                "block_until_ready clear_caches copy_to_host_async default_backend default_device device_count "
+                "device_get devices effects_barrier host_count host_id host_ids local_device_count local_devices "
+                "process_count process_index process_indices"
             ),
             "pullback._api.environment": "ds live_arrays print_environment_info",
             "pullback._api.inspect": "eval_shape make_jaxpr",

@@ -116,7 +116,7 @@ def test_every_entry_says_what_to_do():
 @pytest.mark.parametrize(
     ("module", "name", "message"),
     [
-        (pb, "host_ids", "pullback has no 'host_ids': planned: a part of what is for several devices"),
+        (pb, "memory", "pullback has no 'memory': planned: a part of what is for several devices"),
         (lax, "psend", "pullback.lax has no 'psend': planned: a part of what is for several devices"),
         (pnp, "arrange", "pullback.numpy has no 'arrange': did you mean arange"),
         (pb, "gard", "pullback has no 'gard': did you mean grad"),
@@ -142,8 +142,8 @@ def test_the_message(module, name, message):
 
 
 def test_an_import_of_a_missing_name():
-    with pytest.raises(ImportError, match="cannot import name 'host_ids': pullback has no 'host_ids': planned: a part"):
-        from pullback import host_ids  # noqa: F401
+    with pytest.raises(ImportError, match="cannot import name 'memory': pullback has no 'memory': planned: a part"):
+        from pullback import memory  # noqa: F401
 
 
 # ---- in processes of their own: nothing has been loaded there
@@ -176,7 +176,7 @@ def test_the_table_is_loaded_by_a_miss_alone():
     assert run(
         "import sys, pullback as pb, pullback.nn, pullback.scipy\n"
         "print('pullback._core.missing' in sys.modules)\n"
-        "print(hasattr(pb, 'host_ids'), 'pullback._core.missing' in sys.modules)"
+        "print(hasattr(pb, 'memory'), 'pullback._core.missing' in sys.modules)"
     ) == ["False", "False", "True"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,46 @@ def process_indices(backend: str | None = None) -> list[int]:
     return list(range(process_count(backend)))
 
 
+def _renamed(old: str, new: str) -> None:
+    warnings.warn(f"{old} is the former name of {new}: use that one", DeprecationWarning, stacklevel=3)
+
+
+def host_id(backend: str | None = None) -> int:
+    """The former name of `process_index`: warns with a DeprecationWarning. Its errors.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     host_id()
+    0
+    """
+    _renamed("host_id", "process_index")
+    return process_index(backend)
+
+
+def host_count(backend: str | None = None) -> int:
+    """The former name of `process_count`: warns with a DeprecationWarning. Its errors.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     host_count()
+    1
+    """
+    _renamed("host_count", "process_count")
+    return process_count(backend)
+
+
+def host_ids(backend: str | None = None) -> list[int]:
+    """The former name of `process_indices`: warns with a DeprecationWarning. Its errors.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     host_ids()
+    [0]
+    """
+    _renamed("host_ids", "process_indices")
+    return process_indices(backend)
+
+
 def local_device_count(backend: str | None = None) -> int:
     """The number of devices of this process. RuntimeError for a platform that there is not.
 
@@ -132,6 +173,20 @@ def device_get(x: PyTree) -> Any:
         return np.asarray(leaf) if isinstance(leaf, Array) else leaf
 
     return tree_map(fetch, x)
+
+
+@boundary
+def copy_to_host_async(x: PyTree) -> Any:
+    """Call `copy_to_host_async` of the leaves of a pytree that are arrays; returns the pytree. Raises nothing.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> pb.copy_to_host_async({"a": pnp.arange(3), "b": "text"})["b"]
+    'text'
+    """
+    arrays: list[Any] = [leaf for leaf in tree_leaves(x) if isinstance(leaf, Array)]
+    for array in arrays:
+        array.copy_to_host_async()
+    return x
 
 
 @boundary

@@ -20,7 +20,7 @@ INTERNAL = "refused: it is about the inside of JAX"
 _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback": (
         (
-            "copy_to_host_async host_count host_id host_ids memory",
+            "memory",
             DEVICES,
         ),
         (

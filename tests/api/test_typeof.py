@@ -27,6 +27,13 @@ def test_types_for_annotations():
     assert DTypeLike | None
 
 
+def test_former_names_of_processes():
+    for name, new in (("host_id", "process_index"), ("host_count", "process_count"), ("host_ids", "process_indices")):
+        with pytest.warns(DeprecationWarning, match=f"{name} is the former name of {new}") as caught:
+            assert getattr(pb, name)() == getattr(pb, new)()
+        assert caught[0].filename == __file__
+
+
 def test_there_is_one_process():
     assert (pb.process_index(), pb.process_count("cpu"), pb.local_device_count()) == (0, 1, pb.device_count())
     for fun in (pb.process_index, pb.process_count, pb.local_device_count):

@@ -116,6 +116,8 @@ def test_what_an_array_knows_of_its_place():
         assert repr(ours).startswith(f"Shard(device={ours.device!r}, index=(slice(")
     assert x.addressable_data(3).tolist() == theirs.addressable_data(3).tolist()
     x.copy_to_host_async()
+    tree = {"x": x, "text": "text"}
+    assert pb.copy_to_host_async(tree) is tree
     assert not pnp.ones(2).sharding.num_devices > 1
     assert pb.typeof(x) == pb.typeof(pnp.asarray(X))
 
