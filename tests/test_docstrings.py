@@ -70,7 +70,6 @@ SILENT = {
     "compilation_cache.clear",
     "compilation_cache.programs",
     "debug.compile_report",
-    "default_backend",
     "debug.counters",
     # anything may be asked about, waited for, or passed through
     "block_until_ready",

@@ -96,7 +96,6 @@ ABSENT = {
     "manual_axis_type": "of shard_map, which needs several devices",
     "to": "of shard_map, which needs several devices",
     "is_ref": "there are no references to mutable arrays",
-    "allow_extended_dtype": "keys have a dtype of their own, which no function canonicalizes",
 }
 UFUNCS = (
     "add",

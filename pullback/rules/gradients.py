@@ -129,6 +129,8 @@ def scale_gradient(x: PyTree, scale: ArrayLike) -> PyTree:
       x: an array or a pytree of arrays.
       scale: a number, or an array that broadcasts against every leaf. It gets no gradient.
 
+    Raises: TypeError for leaves that are no arrays; in differentiation, ValueError for shapes that do not broadcast.
+
     >>> import pullback as pb
     >>> print(pb.grad(lambda x: pb.rules.scale_gradient(x, 0.1) ** 2)(5.))
     1.0
@@ -157,6 +159,7 @@ def reverse_gradient(x: PyTree, scale: ArrayLike = 1.0) -> PyTree:
       x: an array or a pytree of arrays.
       scale: a number, or an array that broadcasts against every leaf. It gets no gradient.
 
+    Raises: TypeError for leaves that are no arrays; in differentiation, ValueError for shapes that do not broadcast.
     Source: Ganin and Lempitsky, Unsupervised domain adaptation by backpropagation (2015).
 
     >>> import pullback as pb

@@ -31,7 +31,7 @@ def soft_threshold(x: ArrayLike, threshold: ArrayLike) -> Array:
       x: an array, real or complex, of which the absolute value is made smaller.
       threshold: a number that is not negative, or an array that broadcasts. It is differentiated, too.
 
-    The derivative is 0 where the result is 0.
+    The derivative is 0 where the result is 0. Raises: ValueError for shapes that do not broadcast.
     Source: Parikh and Boyd, Proximal algorithms (2014), section 6.5.2.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -115,6 +115,8 @@ def project_l2_ball(x: ArrayLike, radius: ArrayLike = 1.0) -> Array:
     Args:
       x: an array of shape (..., n), real or complex.
       radius: a positive number, or an array of shape (...). It is differentiated, too.
+
+    Raises: ValueError for an empty last axis.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> print(pb.rules.project_l2_ball(pnp.array([3., 4.])), pb.rules.project_l2_ball(pnp.array([0., 0.5])))

@@ -75,7 +75,7 @@ def _log_jvp(primals, tangents):
 
 @boundary
 def safe_divide(x: ArrayLike, y: ArrayLike) -> Array:
-    """`x / y`, and 0 where `y` is 0, with derivatives 0.
+    """`x / y`, and 0 where `y` is 0, with derivatives 0. Raises: ValueError for shapes that do not broadcast.
 
     >>> import pullback as pb
     >>> print(pb.rules.safe_divide(1., 0.), pb.grad(pb.rules.safe_divide)(1., 4.))
