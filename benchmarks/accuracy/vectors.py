@@ -33,7 +33,7 @@ def of_three(name):
 
 def dirichlet_logpdf(x, y, a, b, c):
     """Of three proportions, the last of which is the rest."""
-    if x + y >= 1 or min(a, b, c) <= 0:
+    if min(x, y) <= 0 or x + y >= 1 or min(a, b, c) <= 0:
         raise ValueError("no proportions")
     powers = (a - 1) * mp.log(x) + (b - 1) * mp.log(y) + (c - 1) * mp.log(1 - x - y)
     return powers + mp.loggamma(a + b + c) - mp.loggamma(a) - mp.loggamma(b) - mp.loggamma(c)

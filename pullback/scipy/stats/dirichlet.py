@@ -7,11 +7,39 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._ops.binomial_mass import share_p
 from pullback._ops.incomplete_gamma import log_gamma_density
-from pullback.lax import stop_gradient
+from pullback._ops.stirling import polygamma_step
+from pullback.custom_derivatives import custom_jvp
 from pullback.numpy._elementwise.promotion import FLOAT, as_operand, cast, common_dtype
 
 __all__ = ["logpdf", "pdf"]
+
+
+@custom_jvp
+def _log_inside(x: Array, logs: Array, alpha: Array) -> Array:
+    """The logarithm of the density of positive proportions; of the concentrations, all axes but the first have size 1.
+
+    Its derivatives are declared, as those of the terms for a large scale would cancel: by x as if by its logarithms.
+    """
+    # independent gamma variates, given their sum: their densities have accurate logarithms, which are not large
+    total = alpha.sum(0)
+    scale = pnp.maximum(total, 1)  # a smaller one would make products with it vanish
+    parts = log_gamma_density(*pnp.broadcast_arrays(alpha, scale * x)).sum(0)
+    return parts - log_gamma_density(total, scale) + (len(alpha) - 1) * pnp.log(scale) + scale * (x.sum(0) - 1)
+
+
+@_log_inside.defjvp
+def _log_inside_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    (x, logs, alpha), (_, of_logs, of_alpha) = primals, tangents
+    # the sums of the others, without a difference
+    zero = pnp.zeros_like(alpha[:1])
+    before = pnp.concatenate([zero, pnp.cumsum(alpha[:-1], 0)])
+    others = before + pnp.concatenate([pnp.cumsum(alpha[:0:-1], 0)[::-1], zero])
+    # digamma(total) - digamma(alpha), whose pole at 0 is apart: there a tangent of 0 gives 0
+    step = polygamma_step(alpha + 1, others, 0)
+    by_alpha = (logs + step) * of_alpha + of_alpha / alpha * share_p.bind(others, alpha)
+    return _log_inside(x, logs, alpha), ((alpha - 1) * of_logs + by_alpha).sum(0)
 
 
 def _log_density(function: str, x: ArrayLike, alpha: ArrayLike) -> Array:
@@ -23,17 +51,14 @@ def _log_density(function: str, x: ArrayLike, alpha: ArrayLike) -> Array:
     k = alpha.shape[0]
     if not x.ndim or x.shape[0] not in (k, k - 1):
         raise ValueError(f"{function}: x must have {k} or {k - 1} entries along its first axis, got shape {x.shape}")
-    if x.shape[0] == k - 1:
-        x = pnp.concatenate([x, 1 - x.sum(0, keepdims=True)])
-    excess = x.sum(0) - 1
-    inside = (x > 0).all(0) & (abs(excess) < max(1e-6, 4 * float(pnp.finfo(dtype).eps)))
+    whole = x if x.shape[0] == k else pnp.concatenate([x, 1 - x.sum(0, keepdims=True)])
+    inside = (whole > 0).all(0) & (abs(whole.sum(0) - 1) < max(1e-6, 4 * float(pnp.finfo(dtype).eps)))
     x = pnp.where(inside, x, 1 / k)
-    alpha = alpha.reshape(k, *(1,) * (x.ndim - 1))
-    # independent gamma variates, given their sum: their densities have accurate logarithms, which are not large
-    total = alpha.sum(0)
-    scale = stop_gradient(total)
-    parts = log_gamma_density(*pnp.broadcast_arrays(alpha, scale * x)).sum(0)
-    value = parts - log_gamma_density(total, scale) + (k - 1) * pnp.log(scale) + scale * pnp.where(inside, excess, 0)
+    logs = pnp.log(x)
+    if x.shape[0] == k - 1:
+        some = x.sum(0, keepdims=True)
+        x, logs = pnp.concatenate([x, 1 - some]), pnp.concatenate([logs, pnp.log1p(-some)])
+    value = _log_inside(x, logs, alpha.reshape(k, *(1,) * (x.ndim - 1)))
     return pnp.where(inside, value, -np.inf)
 
 
