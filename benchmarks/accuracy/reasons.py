@@ -102,12 +102,6 @@ REASONS: tuple[Reason, ...] = (
     Reason("stats.binom.pmf", None, 2, "where it vanishes; and " + _FLUSHED),
     Reason("stats.gumbel_*.ppf", None, 2, "next to 0 the second derivative leaves the range"),
     Reason("stats.pareto.*", None, None, _FLUSHED),
-    Reason(
-        "special.loggamma complex*",
-        None,
-        0,
-        "the number is right to a few eps of its size; a part that is far smaller than the other has not all digits",
-    ),
     Reason("stats.wrapcauchy.logpdf", None, 2, "for a tiny c its curvature is a difference of two numbers next to 2"),
     Reason(
         "stats.chi2.*", None, None, "half of the smallest number of degrees of freedom is subnormal; and " + _FLUSHED

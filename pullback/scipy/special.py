@@ -46,7 +46,6 @@ from pullback.scipy._special.factorials import bernoulli as bernoulli
 from pullback.scipy._special.factorials import boxcox as boxcox
 from pullback.scipy._special.factorials import boxcox1p as boxcox1p
 from pullback.scipy._special.factorials import comb as comb
-from pullback.scipy._special.factorials import loggamma as loggamma
 from pullback.scipy._special.factorials import multigammaln as multigammaln
 from pullback.scipy._special.harmonics import sph_harm_y as sph_harm_y
 from pullback.scipy._special.hypergeometric import hyp1f1 as hyp1f1
@@ -61,6 +60,7 @@ from pullback.scipy._special.integrals import owens_t as owens_t
 from pullback.scipy._special.integrals import sici as sici
 from pullback.scipy._special.integrals import spence as spence
 from pullback.scipy._special.integrals import wofz as wofz
+from pullback.scipy._special.log_gamma import loggamma as loggamma
 
 _HERE = "pullback.scipy.special"
 

@@ -9,6 +9,7 @@ from refusals import raises
 
 import pullback as pb
 import pullback.numpy as pnp
+from pullback import lax
 from pullback.scipy import special
 
 RNG = np.random.default_rng(0)
@@ -140,6 +141,55 @@ def test_complex_log_gamma():
     np.testing.assert_allclose(got, scipy.special.loggamma(z), rtol=2e-4, atol=1e-5)
     assert np.isnan(special.loggamma(-1.5))
     assert special.loggamma(np.float32(0)) == np.inf
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("part", ["real", "imag"])
+def test_parts_of_complex_log_gamma(part, dtype):
+    def ours(x, y):
+        return getattr(special.loggamma(lax.complex(x, y)), part)
+
+    def exact(x, y):
+        return getattr(mp.loggamma(mp.mpc(x, y)), part)
+
+    info = np.finfo(dtype)
+    # the zeros 1 and 2, the stationary point, the poles, both sides of 0.5 and of 10, and numbers next to them
+    x = np.array(
+        [1, 2, 1.46163214, 1e-7, 1e-30, 0.3, 0.499, 0.5, 1.62, 9.99, 10, 171, 9e3, -1e-7, -0.3, -1, -7.5, -99.9]
+    )
+    x = np.concatenate([x, [1 + 4 * info.eps, 2 - 4 * info.eps, -3 + 8 * info.eps, -2.7476826]])
+    y = np.array([info.tiny, -8 * info.tiny, 1e-30, -1e-10, 1e-5, 1e-3, -0.2, 1.5, 9.99, -10, 300, 1e4])
+    check(ours, exact, (x[:, None].repeat(len(y), 1).ravel(), np.tile(y, len(x))), dtype, 32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_complex_log_gamma_where_it_vanishes(dtype):
+    """At a zero what y adds is right of itself, not beside the condition."""
+    with pb.enable_x64():
+        for x in (1.0, 2.0):
+            y = np.array([1e-12, -1e-7, 1e-4, 0.01, 0.3], dtype)
+            right = [mp.loggamma(mp.mpc(x, float(t))) for t in y]
+            for run in (special.loggamma, pb.jit(special.loggamma)):
+                got = run(lax.complex(pnp.full(5, x, dtype), pnp.asarray(y)))
+                bound = 32 * np.finfo(dtype).eps
+                np.testing.assert_allclose(got.real, [float(z.real) for z in right], rtol=bound)
+                np.testing.assert_allclose(got.imag, [float(z.imag) for z in right], rtol=bound)
+
+
+def test_derivatives_of_complex_log_gamma():
+    z = (RNG.standard_normal(60) + 1j * RNG.standard_normal(60)) * np.repeat([0.01, 1, 30], 20)
+    z = np.concatenate([z, [3, 1 + 1e-9j, -2.5 - 1e-3j, -0.5 + 40j]])
+    with pb.enable_x64():
+        for order in (1, 2):
+            right = [complex(mp.psi(order - 1, mp.mpc(t))) for t in z]
+            slope = special.loggamma
+            for _ in range(order):
+                slope = pb.grad(slope, holomorphic=True)
+            for run in (pb.vmap(slope), pb.jit(pb.vmap(slope))):
+                np.testing.assert_allclose(run(z), right, rtol=1e-13)
+        # along the imaginary axis too, on the real axis
+        _, tangent = pb.jvp(special.loggamma, (3 + 0j,), (1j,))
+        np.testing.assert_allclose(tangent, 1j * scipy.special.psi(3), rtol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

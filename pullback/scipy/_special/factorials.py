@@ -1,4 +1,4 @@
-"""Powers and factorials: binomial coefficients, Bernoulli numbers, transforms by powers, logarithms of gamma."""
+"""Powers and factorials: binomial coefficients, Bernoulli numbers, transforms by powers, the multivariate gamma."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import math
 import numpy as np
 
 import pullback.numpy as pnp
-from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops import beta as beta_ops
 from pullback._ops import gamma, gamma_formulas
 from pullback._ops.power_integral import power_integral_p
 from pullback.lax import stop_gradient
-from pullback.numpy._elementwise.promotion import FLOAT, INEXACT, Operand, elementwise, integer, promote_operands
+from pullback.numpy._elementwise.promotion import FLOAT, Operand, elementwise, integer, promote_operands
 
-__all__ = ["bernoulli", "boxcox", "boxcox1p", "comb", "loggamma", "multigammaln"]
+__all__ = ["bernoulli", "boxcox", "boxcox1p", "comb", "multigammaln"]
 
 
 @elementwise(FLOAT)
@@ -124,48 +123,3 @@ def multigammaln(a: ArrayLike, d: int) -> Array:
     (a,) = promote_operands("multigammaln", FLOAT, a)
     steps = pnp.asarray(np.arange(order) / 2, a.dtype)
     return gamma.lgamma_p.bind(a[..., None] - steps).sum(-1) + order * (order - 1) / 4 * math.log(math.pi)
-
-
-@boundary
-def loggamma(x: ArrayLike) -> Array:
-    """The logarithm of the gamma function; of complex numbers the branch that is real for positive numbers and analytic
-
-    but for a cut along the negative axis. For negative real numbers it is nan: give complex ones.
-
-    `x`: numbers, any shape. TypeError for bools and integers too wide.
-
-    >>> from pullback.scipy import special
-    >>> print(special.loggamma(3.).round(5), special.loggamma(1j).real.round(3))
-    0.69315 -0.651
-    """
-    (x,) = promote_operands("loggamma", INEXACT, x)
-    if not dtypes.is_complex(x.dtype):
-        negative = x < 0
-        return pnp.where(negative, np.nan, gamma.lgamma_p.bind(pnp.where(negative, 1, x)))
-    left = x.real < 0.5
-    right = _log_gamma_right(pnp.where(left, 1 - x, x))
-    # sin(pi z) = exp(-i pi z) (exp(2 i pi z) - 1) / (2 i): above the axis the exponential is small (DLMF 5.5.3)
-    below = pnp.signbit(x.imag)
-    z = pnp.where(left, pnp.where(below, x.conj(), x), 0.25 + 1j)
-    rest = z - pnp.round(z.real)
-    log_sine = -1j * math.pi * (z - 0.5) + pnp.log(-pnp.expm1(2j * math.pi * rest))
-    log_sine = pnp.where(below, log_sine.conj(), log_sine)
-    return pnp.where(left, math.log(2 * math.pi) - log_sine - right, right)
-
-
-_SHIFT = 10
-_STIRLING = [float(b / (2 * k * (2 * k - 1))) for k, b in enumerate(gamma_formulas.bernoulli(9), 1)]
-
-
-def _log_gamma_right(z: Array) -> Array:
-    """For a real part from 1/2 on: Stirling's series at z + 10 (DLMF 5.11.1), less the logarithms of the factors."""
-    far = z + _SHIFT
-    inverse = 1 / far
-    square = inverse * inverse
-    series = pnp.full_like(z, _STIRLING[-1])
-    for coefficient in _STIRLING[-2::-1]:
-        series = series * square + coefficient
-    value = (far - 0.5) * pnp.log(far) - far + 0.5 * math.log(2 * math.pi) + series * inverse
-    for k in range(_SHIFT):
-        value = value - pnp.log(z + k)
-    return value
