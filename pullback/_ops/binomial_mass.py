@@ -5,11 +5,15 @@ beta(a, b) is (a + b) / (a b) over the binomial coefficient of a + b over a, whi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from pullback._core.array import Array
 from pullback._core.primitive import Primitive
+from pullback._ops import compare as c
 from pullback._ops.beta import log_beta_density
-from pullback._ops.elementwise import add, div, log, log1p, mul, neg, scalar, square, sub
+from pullback._ops.elementwise import add, div, mul, neg, scalar, square, sub
 from pullback._ops.expressions import Expr, kernel, written
 from pullback._ops.families import FLOAT, nary
 from pullback._ops.stirling import polygamma_step
@@ -19,14 +23,31 @@ def _log_mass(a: Expr, b: Expr, p: Expr) -> Expr:
     return log_beta_density(a + 1.0, b + 1.0, p) - (a + b + 1.0).log()
 
 
-# the logarithm of p**a (1 - p)**b times the binomial coefficient of a + b over a, for a and b >= 0 and 0 < p < 1
-log_mass_p: Primitive = nary(
-    "binomial_log_mass",
-    kernel(_log_mass),
-    written(_log_mass),
-    lambda t, y, a, b, p: mul(t, add(log(p), polygamma_step(add(a, scalar(a, 1)), b, 0))),
-    lambda t, y, a, b, p: mul(t, add(log1p(neg(p)), polygamma_step(add(b, scalar(b, 1)), a, 0))),
-    lambda t, y, a, b, p: mul(t, sub(div(a, p), div(b, sub(scalar(p, 1), p)))),
+def _log_ratio(k: Expr, m: Expr, a: Expr, b: Expr) -> Expr:
+    # Bayes: prior times likelihood is the evidence times the posterior, whatever the probability p; near the mode of
+    # the posterior the three masses have accurate logarithms, which are not large
+    info = np.finfo(np.float64 if k.double else np.float32)
+    p = ((k + a) / (k + m + a + b)).maximum(float(info.tiny)).minimum(1 - float(info.eps) / 2)
+    return _log_mass(k, m, p) + (_log_mass(a, b, p) - _log_mass(k + a, m + b, p))
+
+
+def _slope(t: Any, k: Any, m: Any, a: Any, b: Any) -> Array:
+    """By k: of digamma at k + 1, k + m + 1, k + a + 1 and k + m + a + b + 1, in the order that loses least."""
+    near, one = c.lt(a, m), scalar(k, 1)
+    less, more, far = c.select(near, a, m), c.select(near, m, a), add(c.select(near, a, m), b)
+    step = polygamma_step(add(k, one), less, 0)
+    return mul(t, sub(step, polygamma_step(add(add(k, one), more), far, 0)))
+
+
+# the logarithm of the binomial coefficients of k + m over k and of a + b over a, over that of their sum
+log_ratio_p: Primitive = nary(
+    "binomial_log_ratio",
+    kernel(_log_ratio),
+    written(_log_ratio),
+    lambda t, y, k, m, a, b: _slope(t, k, m, a, b),
+    lambda t, y, k, m, a, b: _slope(t, m, k, b, a),
+    lambda t, y, k, m, a, b: _slope(t, a, b, k, m),
+    lambda t, y, k, m, a, b: _slope(t, b, a, m, k),
     add=add,
     accepts=FLOAT,
 )

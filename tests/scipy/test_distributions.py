@@ -305,3 +305,28 @@ def test_nbinom_of_a_tiny_number_of_successes(dtype):
                     return mp.diff(lambda t: mass(*args[:i], t, *args[i + 1 :]), args[i], order, relative=True)
 
             check(derivative(stats.nbinom.pmf, order, i), slope, (k, n, p), dtype, (64, 256)[order - 1])
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "a", "b"), [(0, 1000, 1.0078125, 1e7), (1000, 1000, 1e7, 1.0078125), (2, 2, 643, 1e7)]
+)
+def test_betabinom_by_the_smaller_shape(k, n, a, b):
+    """Where the other one is far larger, slopes by the smaller one are small differences of large logarithms."""
+    argument = 2 if a < b else 3
+    with mp.workdps(60):
+        x, y = (mp.mpf(a), mp.mpf(b)) if a < b else (mp.mpf(b), mp.mpf(a))
+        hits = k if a < b else n - k
+        slope, curve = (
+            mp.psi(order, hits + x) - mp.psi(order, x) - mp.psi(order, n + x + y) + mp.psi(order, x + y)
+            for order in (0, 1)
+        )
+    slope_of = pb.grad(stats.betabinom.logpmf, argument)
+    with pb.enable_x64():
+        for dtype in (np.float32, np.float64):
+            point = [dtype(v) for v in (k, n, a, b)]
+            eps = float(np.finfo(dtype).eps)
+            for transform in (lambda f: f, pb.jit):
+                assert float(transform(slope_of)(*point)) == pytest.approx(float(slope), rel=64 * eps)
+                assert float(transform(pb.grad(slope_of, argument))(*point)) == pytest.approx(
+                    float(curve), rel=64 * eps
+                )

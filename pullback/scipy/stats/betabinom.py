@@ -9,8 +9,7 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
-from pullback._ops.binomial_mass import harmonic_p, log_mass_p, share_p
-from pullback.lax import stop_gradient
+from pullback._ops.binomial_mass import harmonic_p, log_ratio_p, share_p
 from pullback.scipy.stats._shared import no_count, real
 
 __all__ = ["logpmf", "pmf"]
@@ -39,11 +38,7 @@ def _mass(function: str, k: ArrayLike, n: ArrayLike, a: ArrayLike, b: ArrayLike,
     wrong = no_count(n) | ~(a > 0) | ~(b > 0)
     k, n = pnp.where(impossible | wrong, 0, k), pnp.where(wrong, 1, n)
     a, b = pnp.where(wrong, 1, a), pnp.where(wrong, 1, b)
-    # Bayes: prior times likelihood is the evidence times the posterior, whatever the probability p; near the mode of
-    # the posterior the three masses have accurate logarithms, which are not large
-    info = pnp.finfo(k.dtype)
-    p = stop_gradient(pnp.clip((k + a) / (n + a + b), info.tiny, 1 - info.eps / 2))
-    log = log_mass_p.bind(k, n - k, p) + (log_mass_p.bind(a, b, p) - log_mass_p.bind(k + a, n - k + b, p))
+    log = log_ratio_p.bind(k, n - k, a, b)
     every = (k == n) & (k > 0)
     x, y = pnp.where(every, b, a), pnp.where(every, a, b)
     return _Mass(
