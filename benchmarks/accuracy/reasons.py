@@ -95,9 +95,43 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "stats.betabinom.logpmf",
         None,
-        None,
+        0,
         "where the probability is next to 1 its logarithm is a difference; a form without it would be a function of "
         "its own",
+    ),
+    Reason(
+        "stats.betabinom.pmf",
+        None,
+        0,
+        "next to 1 it is a product of masses, of which each has a rounding error of the size of its logarithm",
+    ),
+    Reason(
+        "stats.betabinom.*",
+        None,
+        None,
+        "by a shape far above the other one and the number of trials it is a difference of differences of digamma, "
+        "one point; and " + _FLUSHED,
+    ),
+    Reason(
+        "stats.dirichlet.logpdf",
+        "float64",
+        0,
+        "the logarithms of tiny concentrations cancel, two points; and one where the last proportion is lost, as the "
+        "sum of the others rounds to 1",
+    ),
+    Reason(
+        "stats.dirichlet.logpdf",
+        None,
+        None,
+        "two points of tiny concentrations, whose second derivative is beyond the range: nan instead of -inf; and, in "
+        "float64, one where the sum of all but the last proportion rounds to 1",
+    ),
+    Reason(
+        "stats.dirichlet.pdf",
+        None,
+        None,
+        "the exponential of a logarithm of hundreds; and of derivatives, where it vanishes it is 0 times what is "
+        "beyond the range, and for a tiny concentration a difference of two squares of its reciprocal",
     ),
     Reason("stats.binom.pmf", None, 2, "where it vanishes; and " + _FLUSHED),
     Reason("stats.gumbel_*.ppf", None, 2, "next to 0 the second derivative leaves the range"),

@@ -17,7 +17,10 @@ numbers. `make accuracy` measures and prints this page (benchmarks/accuracy/); t
 
 - **Numbers.** Each function is tried from the smallest normal number of the dtype to the largest, more densely where
   exponentials vanish and overflow, and next to the points where the function has a zero, a pole or an end: some
-  hundred numbers for a function of one argument, 800 for several arguments.
+  hundred numbers for a function of one argument, 800 for several arguments. Three grids are thinner: `comb` has its
+  points with k <= n alone, beyond which it is 0; the probabilities of `multinomial` are at least 1e-12, and the last
+  one, 1 less the others, at least 1e-6; the derivatives of `dirichlet` are taken along three of its five arguments,
+  which the other two equal by symmetry.
 - **Exact values** are mpmath's, of the very arguments in binary; derivatives are closed forms, or central differences
   with as many digits as it takes for two evaluations to agree to 80 bits.
 - **Orders.** 0 is the value, 1 and 2 the first and second derivative, by forward mode; of functions of several
