@@ -28,7 +28,7 @@ from pullback._ops.identity import constant_p
 from pullback._ops.rules import keeps_type
 from pullback._transforms.accumulators import set_accumulate
 from pullback._transforms.dce import dce
-from pullback._transforms.harvest import VALUE, harvest_bodies
+from pullback._transforms.harvest import CHECK, VALUE, harvest_bodies
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr
 from pullback._xla.attributes import int_array
 
@@ -348,7 +348,7 @@ def _accumulate(cts, *operands, accums, jaxpr, **params):
 
 def _harvest(trace, args, params):
     # the values of recomputed taps have been recorded already
-    kinds = tuple(k for k in trace.kinds if k != VALUE) if params["differentiated"] else trace.kinds
+    kinds = tuple(k for k in trace.kinds if k not in (VALUE, CHECK)) if params["differentiated"] else trace.kinds
     return harvest_bodies(trace, checkpoint_p, args, params, kinds)
 
 

@@ -24,6 +24,9 @@ from pullback._ops.shape import instantiate, zeros_like_aval
 VALUE, TANGENT, COTANGENT = "value", "tangent", "cotangent"
 # what a rule logs in the backward pass: never read, but kept while taps are collected
 LOG = "log"
+# the outcome of a check, for `checkify`: `tapped` passes it on, as `checkify` does what users tap
+CHECK = "check"
+KINDS = VALUE, TANGENT, COTANGENT, LOG, CHECK
 
 
 class Site(NamedTuple):
@@ -55,7 +58,7 @@ def _jvp(primals, tangents, site, kind):
 
 
 def _transpose(cts, *operands, site, kind):
-    if kind == COTANGENT:
+    if kind in (COTANGENT, CHECK):
         return cts
     return tap_p.bind(*map(instantiate, cts), site=site, kind=COTANGENT)
 
@@ -74,10 +77,10 @@ tap_p.transpose = _transpose
 tap_p.batch = _batch
 
 
-def tap_sites(jaxpr: Jaxpr) -> tuple[Site, ...]:
-    """The taps in a jaxpr and in the jaxprs it holds."""
-
-    return gathered(jaxpr, "taps", lambda eqn: [eqn.params["site"]] if eqn.primitive is tap_p else ())
+def tap_sites(jaxpr: Jaxpr, kinds: tuple[str, ...] = KINDS) -> list[Site]:
+    """The taps of the given kinds in a jaxpr and in the jaxprs it holds."""
+    found = gathered(jaxpr, "taps", lambda eqn: [eqn.params] if eqn.primitive is tap_p else ())
+    return [params["site"] for params in found if params["kind"] in kinds]
 
 
 def logs(eqn: Equation) -> bool:
@@ -122,12 +125,13 @@ class HarvestTrace(Trace):
     def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         if primitive is tap_p:
             outs = [lift(x) for x in args]
-            if params["kind"] in self.kinds:
-                self.found.append(TapValues(params["site"], params["kind"], outs))
+            if params["kind"] not in self.kinds:
+                return call_with(self.parent, self.parent.process_primitive, primitive, outs, params)
+            self.found.append(TapValues(params["site"], params["kind"], outs))
             return outs
         if type(primitive) is HigherOrder:
             held = primitive.bodies(params)
-            tapped = any(tap_sites(h.jaxpr) for h in held)
+            tapped = any(tap_sites(h.jaxpr, self.kinds) for h in held)
             if primitive.harvest is not None and (tapped or not held):
                 return primitive.harvest(self, args, params)
             if tapped:
@@ -180,7 +184,7 @@ def harvest_bodies(
     kinds = trace.kinds if kinds is None else kinds
     held = primitive.bodies(params)
     for h in held:
-        for site in tap_sites(h.jaxpr):
+        for site in tap_sites(h.jaxpr, kinds):
             if h.times is None and h.operands is not None:
                 raise NotImplementedError(
                     f"tapped: the tap {site.name!r} stands in a while_loop or in another operation that runs it an "

@@ -24,7 +24,7 @@ from pullback._core.tree_paths import tree_map
 from pullback._higher_order.control.scan import scan_p
 from pullback._higher_order.control.while_loop import while_p
 from pullback._ops.shape import zeros_like_aval
-from pullback._transforms.harvest import VALUE, HarvestTrace, Site, TapValues, harvest_jaxpr, tap_p, tap_sites
+from pullback._transforms.harvest import CHECK, HarvestTrace, Site, TapValues, harvest_jaxpr, tap_p, tap_sites
 from pullback.numpy import argmax, asarray, concatenate, isnan, logical_or, ravel, where, zeros
 
 PREFIX = "checkify"
@@ -46,12 +46,17 @@ _PASSES_NAN = frozenset(
 )
 
 
-def note(text: str, failed: Any, values: Any, bind: Callable[[Any, str], Any]) -> None:
+def _bind(leaves: Sequence[Any], site: Site) -> None:
+    tap_p.bind(*leaves, site=site, kind=CHECK)
+
+
+def note(text: str, failed: Any, values: Any, bind: Callable[[Sequence[Any], Site], Any] = _bind) -> None:
     """Bind the tap of a check."""
     if text not in _numbers:
         texts.append(text)
     number = _numbers.setdefault(text, len(texts) - 1)
-    bind((asarray(failed), tree_map(asarray, values), zeros(0, np.int32)), f"{PREFIX} {number}")
+    leaves, tree = tree_flatten((asarray(failed), tree_map(asarray, values), zeros(0, np.int32)))
+    bind(leaves, Site(f"{PREFIX} {number}", tree, tuple(range(len(leaves)))))
 
 
 def run(fun: Callable, *args: Any, kinds: frozenset[str]) -> tuple[Any, list[TapValues]]:
@@ -69,7 +74,7 @@ class CheckTrace(HarvestTrace):
     __slots__ = ("errors",)
 
     def __init__(self, parent: Trace, errors: frozenset[str]):
-        super().__init__(parent, (VALUE,))
+        super().__init__(parent, (CHECK,))
         self.errors = errors
 
     def describe(self) -> str:
@@ -92,9 +97,8 @@ class CheckTrace(HarvestTrace):
         return outs
 
     def _record(self, text: str, failed: Any, *values: Any) -> None:
-        def bind(outcome: Any, name: str) -> None:
-            leaves, tree = tree_flatten(outcome)
-            self.found.append(TapValues(Site(name, tree, tuple(range(len(leaves)))), VALUE, leaves))
+        def bind(leaves: Sequence[Any], site: Site) -> None:
+            self.found.append(TapValues(site, CHECK, leaves))
 
         note(text, failed, (values, {}), bind)
 
@@ -144,7 +148,7 @@ class CheckTrace(HarvestTrace):
     def _while(self, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
         """A loop that carries, for each check inside, the outcome of the first step in which it failed."""
         test, body = (checked(params[name], self.errors) for name in ("cond_jaxpr", "body_jaxpr"))
-        if not (tap_sites(test) or tap_sites(body)):
+        if not (tap_sites(test, (CHECK,)) or tap_sites(body, (CHECK,))):
             return super().process_primitive(while_p, args, params)
         n, m = params["cond_consts"], params["cond_consts"] + params["body_consts"]
         outs, outcomes, marks = call_with(
@@ -166,8 +170,8 @@ def _checked_while(
     body: Jaxpr,
     max_steps: int | None,
 ) -> tuple[list[Any], list[list[Any]], list[tuple[Site, str, int]]]:
-    tested, test_marks = harvest_jaxpr(test, (VALUE,))
-    moved, body_marks = harvest_jaxpr(body, (VALUE,))
+    tested, test_marks = harvest_jaxpr(test, (CHECK,))
+    moved, body_marks = harvest_jaxpr(body, (CHECK,))
     count = len(init)
     types = [*tested.out_avals[1:], *moved.out_avals[count:]]
     marks = [*test_marks, *body_marks]

@@ -16,7 +16,6 @@ import numpy as np
 
 from pullback import errors
 from pullback._api.inspect import make_jaxpr
-from pullback._api.taps import tap
 from pullback._core.arguments import check_callable
 from pullback._core.array import Array, ArrayLike
 from pullback._core.config import config
@@ -28,7 +27,7 @@ from pullback._core.trace import Tracer
 from pullback._core.tree import register_pytree_node, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import PyTree
-from pullback.experimental._checking import DIV, NAN, OOB, PREFIX, note, run, texts
+from pullback.experimental._checking import DIV, NAN, OOB, note, run, texts
 from pullback.numpy import asarray, logical_not
 
 __all__ = [
@@ -192,7 +191,7 @@ def check(pred: ArrayLike, msg: str, *fmt_args: PyTree, debug: bool = False, **f
     failed = logical_not(holds.all())
     values = fmt_args, fmt_kwargs
     if config.collecting_taps:
-        note(msg + _FAILED, failed, values, tap)
+        note(msg + _FAILED, failed, values)
     elif isinstance(failed, Tracer) and failed._known() is None:
         if not debug:
             raise ValueError(
@@ -226,7 +225,7 @@ def check_error(error: Error) -> None:
         raise TypeError(f"check_error: expected an Error, as checkify gives it, got {described(error)}")
     if config.collecting_taps and any(isinstance(failed, Tracer) for failed, _, _ in error._checks):
         for (failed, values, _), (text, _) in zip(error._checks, error._texts, strict=True):
-            note(text, failed, values, tap)
+            note(text, failed, values)
         return
     error.throw()
 
@@ -274,8 +273,8 @@ def checkify(f: Callable[..., Any], errors: Iterable[ErrorCategory] = user_check
                 result, found = run(functools.partial(f, **kwargs), *args, kinds=kinds)
         checks, about = [], []
         for site, _, leaves in found:
-            prefix, *numbers = site.name.split()
-            if prefix == PREFIX and (wanted & user_checks or not texts[int(numbers[0])].endswith(_FAILED)):
+            numbers = site.name.split()[1:]
+            if wanted & user_checks or not texts[int(numbers[0])].endswith(_FAILED):
                 checks.append(tree_unflatten(site.tree, leaves))
                 about.append((texts[int(numbers[0])], tuple(numbers[1:])))
         return Error(checks, tuple(about)), result

@@ -38,7 +38,7 @@ from pullback._higher_order.custom.vmap import BatchedCall, jvp_with_batching_ru
 from pullback._ops.own_types import undefined_value
 from pullback._ops.scattered import adding
 from pullback._transforms.dce import dce
-from pullback._transforms.harvest import harvest_jaxpr, tap_sites
+from pullback._transforms.harvest import harvest_jaxpr, tap_sites, without_taps
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Node, Tape
 from pullback._xla.evaluate import evaluator
@@ -294,10 +294,10 @@ def _harvest(trace, args, params):
     if jaxpr is None:
         jaxpr, consts = stage_open(call.fun, [lift(x).aval for x in args], call.label)
         args = [*consts, *args]
-    if tap_sites(jaxpr):
+    if tap_sites(jaxpr, trace.kinds):
         derived, marks = harvest_jaxpr(jaxpr, trace.kinds)
         n = len(jaxpr.outvars)
-        taps, _ = dce(derived, (False,) * n + (True,) * (len(derived.outvars) - n))
+        taps, _ = dce(without_taps(derived), (False,) * n + (True,) * (len(derived.outvars) - n))
         trace.collect(marks, call_with(trace.parent, eval_jaxpr, taps, [], *args))
     return outs
 
