@@ -151,7 +151,6 @@ REASONS: tuple[Reason, ...] = (
     Reason("stats.wrapcauchy.*", None, None, _FLUSHED),
     Reason("stats.vonmises.*", None, None, _FLUSHED),
     Reason("special.wofz complex*", None, None, _FLUSHED),
-    Reason("special.comb", None, 1, "for a tiny n = k: a difference of two digammas next to 1, one point"),
     Reason(
         "stats.multivariate_normal.*",
         None,

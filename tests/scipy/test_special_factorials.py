@@ -100,6 +100,22 @@ def test_binomial_coefficients(dtype):
         np.testing.assert_allclose(slopes, exact, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("n", "k"), [(2.0**-67, 2.0**-67), (2.0**-67, 2.0**-69), (2.0**-67, 0.0), (7.5, 2.0**-100)])
+def test_slopes_of_comb_for_tiny_numbers(n, k):
+    """Of log(n! / (k! (n - k)!)), by mpmath; 0 where they cancel in the dtype alone is wrong."""
+    with mp.workdps(80):
+        x, y = mp.mpf(n), mp.mpf(k)
+        value, rest = mp.binomial(x, y), mp.digamma(x - y + 1)
+        slopes = [float(value * (mp.digamma(x + 1) - rest)), float(value * (rest - mp.digamma(y + 1)))]
+    with pb.enable_x64():
+        for dtype in (np.float32, np.float64):
+            eps = float(np.finfo(dtype).eps)
+            slopes_of = pb.grad(special.comb, (0, 1))
+            for run in (slopes_of, pb.jit(slopes_of)):
+                found = [float(v) for v in run(dtype(n), dtype(k))]
+                assert found == pytest.approx(slopes, rel=32 * eps, abs=0)
+
+
 def test_bernoulli_numbers():
     with pb.enable_x64():
         exact = [float(mp.bernoulli(k)) for k in range(41)]

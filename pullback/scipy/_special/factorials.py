@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from pullback._core.errors import boundary
 from pullback._ops import beta as beta_ops
 from pullback._ops import gamma, gamma_formulas
 from pullback._ops.power_integral import power_integral_p
+from pullback._ops.stirling import polygamma_step
+from pullback.custom_derivatives import SymbolicZero, custom_jvp
 from pullback.lax import stop_gradient
 from pullback.numpy._elementwise.promotion import FLOAT, Operand, elementwise, integer, promote_operands
 
@@ -66,15 +69,39 @@ def comb(N: ArrayLike, k: ArrayLike, *, repetition: bool = False) -> Array:
 def _comb(n: Array, k: Array) -> Array:
     possible = (k <= n) & (n >= 0) & (k >= 0)
     n, k = pnp.where(possible, n, 1), pnp.where(possible, k, 1)
+    value = _coefficient(n, k)
+    whole = (n == pnp.floor(n)) & (k == pnp.floor(k)) & (value < 1 / float(pnp.finfo(n.dtype).eps))
+    value = pnp.where(whole, value + stop_gradient(pnp.round(value) - value), value)
+    return pnp.where(possible, value, pnp.where(pnp.isnan(n) | pnp.isnan(k), np.nan, 0))
+
+
+@custom_jvp
+def _coefficient(n: Array, k: Array) -> Array:
+    """The binomial coefficient for 0 <= k <= n. Its slopes are declared, as those of its factors cancel for tiny n."""
     info = pnp.finfo(n.dtype)
     size = beta_ops.beta_size_p.bind(n - k + 1, k + 1)
     # of a tiny number the reciprocal, or its derivatives, may leave the range
     small = size < float(info.tiny) ** 0.25
     by_logarithm = pnp.exp(-beta_ops.log_beta_p.bind(n - k + 1, k + 1) - pnp.log(n + 1))
-    value = pnp.where(small, by_logarithm, 1 / (pnp.where(small, 1, size) * (n + 1)))
-    whole = (n == pnp.floor(n)) & (k == pnp.floor(k)) & (value < 1 / float(info.eps))
-    value = pnp.where(whole, value + stop_gradient(pnp.round(value) - value), value)
-    return pnp.where(possible, value, pnp.where(pnp.isnan(n) | pnp.isnan(k), np.nan, 0))
+    return pnp.where(small, by_logarithm, 1 / (pnp.where(small, 1, size) * (n + 1)))
+
+
+def _coefficient_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
+    n, k = primals
+    value, slope = _coefficient(n, k), pnp.zeros_like(n)
+    of_n, of_k = (None if isinstance(t, SymbolicZero) else t for t in tangents)
+    if of_n is not None:
+        slope = polygamma_step(n - k + 1, k, 0) * of_n
+    if of_k is not None:
+        rest = n - k
+        less = k <= rest
+        apart = pnp.where(less, rest - k, k - rest)
+        by_k = polygamma_step(pnp.where(less, k, rest) + 1, apart, 0)
+        slope = slope + pnp.where(less, by_k, -by_k) * of_k
+    return value, value * slope
+
+
+_coefficient.defjvp(_coefficient_jvp, symbolic_zeros=True)
 
 
 @boundary
