@@ -1,5 +1,7 @@
 """Indexing against NumPy, on random index expressions: eager, compiled, with traced positions; updates; derivatives."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -183,6 +185,47 @@ def test_positions_out_of_bounds_are_clamped():
         pnp.zeros((0, 3))[0]
     with pytest.raises(IndexError, match="length 0"):
         pnp.zeros((0, 3))[np.array([1])]
+
+
+@pytest.mark.parametrize(
+    ("shape", "key"),
+    [
+        ((0, 0), (slice(None), [0])),
+        ((0, 0), ([0],)),
+        ((0, 0), ([], [0])),
+        ((3, 0), ([], 0)),
+        ((3, 0), ([], [0])),
+        ((2, 0, 3), (slice(None), [0, 1], slice(0))),
+        ((0,), ([0],)),
+        ((3, 0), (slice(None), [0])),
+    ],
+)
+def test_positions_along_an_axis_of_length_0(shape, key):
+    """Of a result without elements none is read, and what would be written there is dropped; else it is refused."""
+    key = tuple(np.array(k, np.int32) if isinstance(k, list) else k for k in key)
+
+    def read(x):
+        return x[key]
+
+    def read_with_fill(x):
+        return x.at[key].get(mode="fill")
+
+    def write(x):
+        return x.at[key].set(1)
+
+    def add(x):
+        return x.at[key].add(1)
+
+    for f in (read, read_with_fill, write, add):
+        try:
+            expected = f(jnp.zeros(shape))
+        except TypeError:
+            for run in (f, pb.jit(f)):
+                with pytest.raises(IndexError, match=f"of length 0 of shape {re.escape(str(shape))}"):
+                    run(pnp.zeros(shape))
+            continue
+        for run in (f, pb.jit(f)):
+            close(run(pnp.zeros(shape)), expected)
 
 
 @pytest.mark.parametrize("mode", [None, "drop", "clip", "fill", "promise_in_bounds"])

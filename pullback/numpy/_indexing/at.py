@@ -348,7 +348,7 @@ def _update(
             return out
     plan = read_index(x.aval.shape, where.key, clamp=False, wrap=wrap)
     v = _fitted(function, v, x, plan)
-    if 0 in plan.shape:
+    if 0 in plan.shape or 0 in x.aval.shape:
         return x
     if not plan.axes:
         if combine is not None:

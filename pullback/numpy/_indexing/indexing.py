@@ -118,8 +118,11 @@ def gathered(
     y = sliced(x, plan)
     if not plan.axes:
         return y
-    if 0 in plan.shape and any(plan.middle[axis] == 0 for axis in plan.axes):
-        return shape_ops.full(plan.shape, 0, x.aval.dtype)  # there is no element to read, and none is requested
+    if any(plan.middle[axis] == 0 for axis in plan.axes):
+        if 0 in plan.shape:
+            return shape_ops.full(plan.shape, 0, x.aval.dtype)  # there is no element to read, and none is requested
+        shape = x.aval.shape
+        raise IndexError(f"index is out of bounds for axis {shape.index(0)} of length 0 of shape {shape}")
     single = plan.common == ()
     if single and mode is not FILL and 0 not in plan.shape:
         starts: list[Any] = [0] * y.aval.ndim

@@ -129,8 +129,6 @@ def read_index(x_shape: tuple[int, ...], key: Index, clamp: bool, wrap: bool = T
                 dropped.append(len(middle))
                 middle.append(1)
                 continue
-        if n == 0 and np.size(value if kind == "int" else _aval_like(value)):
-            raise IndexError(f"index is out of bounds for axis {axis} of length 0 of shape {x_shape}")
         starts.append(0)
         limits.append(n)
         strides.append(1)
