@@ -138,7 +138,11 @@ REASONS: tuple[Reason, ...] = (
     Reason("stats.pareto.*", None, None, _FLUSHED),
     Reason("stats.wrapcauchy.logpdf", None, 2, "for a tiny c its curvature is a difference of two numbers next to 2"),
     Reason(
-        "stats.chi2.*", None, None, "half of the smallest number of degrees of freedom is subnormal; and " + _FLUSHED
+        "stats.chi2.*",
+        None,
+        None,
+        "half of the smallest number of degrees of freedom is subnormal: with that number instead, the value would be "
+        "twice what is right, but its derivatives by it would not, so each would take two evaluations; and " + _FLUSHED,
     ),
     Reason(
         "stats.nbinom.pmf",

@@ -48,6 +48,8 @@ def hazard(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -> Expr:
         value = value * moments_of(slopes, a.lifted(1.0), order)[order]
         return inside.choose(value, np.nan)
     at_zero = density(a, x, digits, 0) if upper else a.lifted(np.inf)
+    if upper:  # next to 0, where Q is 1, x^a may vanish though x^(a-1) does not
+        value = (gx.is_("LT", 1e-30) & ga.is_("GT", 1.0)).choose(at_zero, value)
     edge = x.is_("EQ", 0.0).choose(at_zero, x.is_("EQ", np.inf).choose(float(upper), a.lifted(np.nan)))
     return inside.choose(value, a.is_("GT", 0.0).choose(edge, np.nan))
 

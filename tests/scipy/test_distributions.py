@@ -330,3 +330,14 @@ def test_betabinom_by_the_smaller_shape(k, n, a, b):
                 assert float(transform(pb.grad(slope_of, argument))(*point)) == pytest.approx(
                     float(curve), rel=64 * eps
                 )
+
+
+@pytest.mark.parametrize("x", [2.0**-500, 2.0**-700, 2.0**-1000])
+def test_slope_of_a_logarithmic_tail_next_to_0(x):
+    """There x**a vanishes, but not x**(a - 1), which the density is."""
+    with mp.workdps(40), pb.enable_x64():
+        for distribution, z, scale in ((stats.gamma, mp.mpf(x), 1), (stats.chi2, mp.mpf(x) / 2, 2)):
+            exact = float(-(z ** mp.mpf("0.625")) / mp.gamma(mp.mpf("1.625")) / scale)
+            slope = pb.grad(distribution.logsf)
+            for run in (slope, pb.jit(slope)):
+                assert float(run(x, 1.625 * scale)) == pytest.approx(exact, rel=1e-13)
