@@ -13,26 +13,41 @@ from pullback._core.refs import Ref, make_ref, of_leaf
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.typing import AnyValue, PyTree
+from pullback._core.zeros import Zero
+from pullback._ops.shape import instantiate
 
 
 class ReturningRefs(FlatFunction):
-    """A function of one example. It may return references that it made: `returned` are the numbers of these leaves."""
+    """A function of one example. It may return references that it made, and symbolic zeros.
+
+    `returned` are the numbers of these leaves, with their types: their contents are returned in their place.
+    """
 
     __slots__ = ("returned",)
-    returned: list[int]
+    returned: dict[int, type]
 
     def __call__(self, *leaves: PyTree) -> list[Any]:
         result = self.call(*self.in_tree.unflatten(leaves))
         outs, tree = tree_flatten(result)
-        self.returned = [i for i, x in enumerate(outs) if isinstance(x, Ref) and x.cell.owner is context.trace]
+        self.returned = {
+            i: type(x)
+            for i, x in enumerate(outs)
+            if type(x) is Zero or (isinstance(x, Ref) and x.cell.owner is context.trace)
+        }
+        for i, kind in self.returned.items():
+            outs[i] = instantiate(outs[i]) if kind is Zero else outs[i][...]
         if self.returned:
-            result = tree_unflatten(tree, [x[...] if i in self.returned else x for i, x in enumerate(outs)])
+            result = tree_unflatten(tree, outs)
         flat, self.out_tree = flatten_result(self.function, self.fun, result)
         return flat
 
     def with_refs(self, results: Sequence[Any]) -> list[Any]:
-        """The results of all examples, with references where the function returned them."""
-        return [make_ref(x) if i in self.returned else x for i, x in enumerate(results)]
+        """The results of all examples, with references and symbolic zeros where the function returned them."""
+        kinds = [self.returned.get(i) for i in range(len(results))]
+        return [
+            x if kind is None else Zero(x.aval) if kind is Zero else make_ref(x)
+            for x, kind in zip(results, kinds, strict=True)
+        ]
 
 
 def batched_with_refs(

@@ -12,6 +12,8 @@ from agreement import all_close, close
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
+from pullback.core import ShapedArray
+from pullback.custom_derivatives import SymbolicZero
 
 X = np.arange(24.0, dtype=np.float32).reshape(2, 3, 4)
 W = np.linspace(0.5, 1.0, 3, dtype=np.float32)
@@ -349,3 +351,18 @@ def test_what_is_not_mapped_reaches_the_function_as_it_is():
     assert nested({"f": pnp.exp, "x": pnp.ones(2)}, pnp.zeros(2)).tolist() == [2.0, 2.0]
     with pytest.raises(TypeError, match="argument 'text': expected an array or a number, got 'a'"):
         pb.vmap(lambda function, text: text, in_axes=(None, 0))(pnp.sin, "a")
+
+
+@pytest.mark.parametrize(("out_axis", "shape"), [(0, (3, 2)), (1, (2, 3)), (-1, (2, 3)), (None, (2,))])
+def test_symbolic_zeros_are_returned_with_the_type_of_all_examples(out_axis, shape):
+    """A rule that is mapped may return one."""
+
+    def rule(x):
+        return x, SymbolicZero(ShapedArray((2,), np.dtype("float32")))
+
+    doubled, zero = pb.vmap(rule, out_axes=(0, out_axis))(np.ones((3, 2), "float32"))
+    assert doubled.shape == (3, 2)
+    assert type(zero) is SymbolicZero
+    assert (zero.shape, zero.dtype) == (shape, "float32")
+    _, nested = pb.vmap(pb.vmap(rule))(np.ones((4, 3, 2), "float32"))
+    assert nested.shape == (4, 3, 2)
