@@ -342,3 +342,22 @@ def test_large_constants_and_nested_calls():
     all_close(
         pb.grad(total(outer.call))(x), pb.grad(total(lambda x: pnp.tanh(weights @ pnp.tanh(weights @ x))))(x), 100
     )
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_backward_pass_in_a_file(order):
+    """What vjp kept goes into the file; the rule of the function has the say, and the pass can be differentiated."""
+
+    @pb.custom_vjp
+    def f(w, x):
+        return pnp.tanh(w @ x)
+
+    f.defvjp(lambda w, x: (f(w, x), (w, x)), lambda kept, ct: (3 * pnp.outer(ct, kept[1]), None))
+    w, x, ct = pnp.ones((3, 2)), pnp.array([0.1, 0.2]), pnp.arange(3.0)
+    _, backward = pb.vjp(f, w, x)
+    data = export.export(pb.jit(backward))(ct).serialize(vjp_order=order)
+    call = export.deserialize(data).call
+    for got, expected in zip(call(ct), (3 * pnp.outer(ct, x), pnp.zeros(2)), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+    derivative = pb.jacfwd(call)(ct)[0]
+    np.testing.assert_allclose(derivative, 3 * np.einsum("ik,j->ijk", np.eye(3), x), rtol=1e-6)
