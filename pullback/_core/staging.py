@@ -44,7 +44,7 @@ class StagedTracer(Tracer):
 class StagingTrace(Trace):
     """Records primitives as equations of a jaxpr."""
 
-    only_records = True
+    only_records: bool = True
     __slots__ = ("eqns", "invars", "constants", "subject", "names", "optional", "outer_scopes")
 
     def __init__(self, subject: str = "a function", names: Sequence[str] | None = None):

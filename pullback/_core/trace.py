@@ -40,9 +40,9 @@ class Trace:
     # whether operations without tracers may run immediately; False if this trace, or one below, must see them all
     transparent: bool
     # whether it stands for several runs of the function, one for each example
-    repeats = False
+    repeats: bool = False
     # whether it records plain primitives as they are: then it does not matter which trace is the current one
-    only_records = False
+    only_records: bool = False
 
     def __init__(self, parent: Trace | None):
         self.parent = parent

@@ -65,7 +65,7 @@ class custom_partitioning:
         self.partition: Callable[..., Any] | None = None
         self.propagate_user_sharding: Callable[..., Any] | None = None
         self.infer_sharding_from_operands: Callable[..., Any] | None = None
-        self.decode_shardings = True
+        self.decode_shardings: bool = True
         self.sharding_rule: Any = None
 
     @boundary

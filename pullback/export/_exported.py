@@ -81,17 +81,17 @@ class Exported:
     ):
         self.fun_name = fun_name
         self.in_tree = in_tree
-        self.in_avals = tuple(in_avals)
+        self.in_avals: tuple[Any, ...] = tuple(in_avals)
         self.out_tree = out_tree
-        self.out_avals = tuple(out_avals)
+        self.out_avals: tuple[Any, ...] = tuple(out_avals)
         self._in_named_shardings = tuple(in_shardings)
         self._out_named_shardings = tuple(out_shardings)
         self.nr_devices = nr_devices
-        self.platforms = tuple(platforms)
-        self.disabled_safety_checks = tuple(disabled_safety_checks)
+        self.platforms: tuple[str, ...] = tuple(platforms)
+        self.disabled_safety_checks: tuple[DisabledSafetyCheck, ...] = tuple(disabled_safety_checks)
         self.mlir_module_serialized = mlir_module_serialized
         self.calling_convention_version = calling_convention_version
-        self.module_kept_var_idx = tuple(module_kept_var_idx)
+        self.module_kept_var_idx: tuple[int, ...] = tuple(module_kept_var_idx)
         self.uses_global_constants = uses_global_constants
         self._load_program = program
         self._vjp = vjp

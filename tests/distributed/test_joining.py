@@ -118,7 +118,8 @@ def test_one_number_given_twice():
     ends = Job("print(error_of(join, initialization_timeout=12))", program, program, count=3).ends()
     refused = [re.search(r"coordinator at \S+: process_id=1 was given twice: process 1 ", end.out) for end in ends[1:]]
     assert sum(match is not None for match in refused) == 1, ends
-    assert "process 2 of 3 did not join within" in ends[0].out, ends
+    # on a busy machine the one who came first may give up before all have met
+    assert re.search("process(es 1,)? 2 of 3 did not join within", ends[0].out), ends
     assert "was refused: process_id=1 was given twice" in ends[0].out, ends
 
 

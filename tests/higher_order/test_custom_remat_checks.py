@@ -365,7 +365,8 @@ def test_the_backward_pass_may_take_the_residuals():
     _, pull = pb.jit(lambda x: pb.vjp(loss, x))(x)
     assert [leaf.shape for leaf in pb.tree.leaves(pull)] == [(3,), (3,)]
     back = pb.jit(lambda pull, ct: pull(ct)[0], donate_argnums=0)
-    np.testing.assert_allclose(back(pull, np.float32(1.0)), np.sin(2 * X), rtol=1e-5)
+    with pytest.warns(UserWarning, match="Some donated buffers were not usable"):  # there are two, and one result
+        np.testing.assert_allclose(back(pull, np.float32(1.0)), np.sin(2 * X), rtol=1e-5)
     with raises(RuntimeError, "has been deleted"):
         back(pull, np.float32(1.0))
     np.testing.assert_array_equal(x, X)

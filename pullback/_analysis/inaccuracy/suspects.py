@@ -36,21 +36,21 @@ class Suspect:
         condition: float,
         operands: Sequence[str],
         index: tuple[int, ...],
-        made: tuple,
+        made: tuple[Any, ...],
     ):
         self.primitive = primitive
         self.kind = kind
         self.error = error
         self.local = local
         self.condition = condition
-        self.operands = list(operands)
+        self.operands: list[str] = list(operands)
         self.index = index
         self.made = made
         self.origin: Any = None
-        self.order = 0
-        self.count = 1
-        self.pending = False
-        self.forced = False
+        self.order: int = 0
+        self.count: int = 1
+        self.pending: bool = False
+        self.forced: bool = False
 
     def sentence(self) -> str:
         """What happened, in words."""

@@ -51,7 +51,7 @@ class BCOO(BatchedSparse):
     [2. 5.] [2. 0. 8.]
     """
 
-    _names = ("data", "indices")
+    _names: tuple[str, ...] = ("data", "indices")
 
     @boundary
     def __init__(

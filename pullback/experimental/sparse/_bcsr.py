@@ -38,7 +38,7 @@ class BCSR(BatchedSparse):
     [2. 5.] 3
     """
 
-    _names = ("data", "indices", "indptr")
+    _names: tuple[str, ...] = ("data", "indices", "indptr")
     indptr: Any
 
     @boundary
