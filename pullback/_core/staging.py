@@ -127,7 +127,7 @@ class StagingTrace(Trace):
                     return None
         return None
 
-    def interpose(self, tracer: StagedTracer, primitive: Primitive, params: dict) -> None:
+    def interpose(self, tracer: StagedTracer, primitive: Primitive, params: dict[str, Any]) -> None:
         """Insert an identity primitive between a result and all its readers."""
         for i in reversed(range(len(self.eqns))):
             eqn = self.eqns[i]

@@ -35,8 +35,8 @@ OPERATIONS = {
     "fft": lambda lib, x: lib.numpy.fft.fft(x),
     "networks": lambda lib, x: [lib.nn.softmax(x), lib.nn.relu(x - 2), lib.scipy.special.logsumexp(x, 0)],
 }
-# places that differ from JAX's: there a read of whole rows or columns is another program, and a transform leaves its axis
-# divided, which ends the process for most lengths
+# places that differ from JAX's: there a read of whole rows or columns is another program, and a transform leaves its
+# axis divided, which ends the process for most lengths
 PLACES_DIFFER = ("reads", "fft")
 
 

@@ -165,6 +165,12 @@ class BatchedSparse(JAXSparse):
     _tail: Shape
     _batch: Shape | None
 
+    def _keep(self, arrays: Sequence[Any], indices_sorted: bool, unique_indices: bool) -> None:
+        """Keep the arrays, and what is known of the indices."""
+        for name, value in zip(self._names, arrays, strict=True):
+            setattr(self, name, value)
+        self.indices_sorted, self.unique_indices = indices_sorted, unique_indices
+
     @property
     def _bufs(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self._names)
@@ -201,9 +207,8 @@ class BatchedSparse(JAXSparse):
     def tree_unflatten(cls, aux_data: Any, children: Any) -> Self:
         """What `tree_flatten` took apart, or the same of anything in the place of its arrays."""
         self = object.__new__(cls)
-        for name, value in zip(cls._names, children, strict=True):
-            setattr(self, name, value)
-        self._tail, self._batch, self.indices_sorted, self.unique_indices = aux_data
+        self._tail, self._batch, indices_sorted, unique_indices = aux_data
+        self._keep(children, indices_sorted, unique_indices)
         return self
 
 

@@ -62,8 +62,7 @@ class BCOO(BatchedSparse):
         indices_sorted: bool = False,
         unique_indices: bool = False,
     ):
-        self.data, self.indices = map(asarray, args)
-        self.indices_sorted, self.unique_indices = indices_sorted, unique_indices
+        self._keep(list(map(asarray, args)), indices_sorted, unique_indices)
         self._place(_checked(self.data, self.indices, tuple(map(int, shape))))
 
     def _place(self, shape: Shape) -> None:

@@ -50,8 +50,7 @@ class BCSR(BatchedSparse):
         indices_sorted: bool = False,
         unique_indices: bool = False,
     ):
-        self.data, self.indices, self.indptr = map(asarray, args)
-        self.indices_sorted, self.unique_indices = indices_sorted, unique_indices
+        self._keep(list(map(asarray, args)), indices_sorted, unique_indices)
         whole, n = tuple(map(int, shape)), self.indices.ndim - 1
         fits = n >= 0 and len(whole) >= n + 2 and self.indptr.ndim == n + 1 and self.indptr.shape[-1] == whole[n] + 1
         if not fits or self.data.shape[n:] != (self.indices.shape[-1], *whole[n + 2 :]):
