@@ -27,10 +27,11 @@ def _rows(function: str, x: ArrayLike, strength: ArrayLike, axis: int) -> tuple[
     return pnp.moveaxis(x, axis, -1), strength, axis
 
 
-def _over_rows(fun, rows: Array) -> Array:
-    """A function of a vector applied to each row."""
-    flat = rows.reshape((-1, rows.shape[-1]))
-    return vmap(fun)(flat).reshape(rows.shape)
+def _over_rows(fun, rows: Array, axis: int) -> Array:
+    """A function of a vector applied to each row, with the axis back in its place."""
+    if rows.size:
+        rows = vmap(fun)(rows.reshape((-1, rows.shape[-1]))).reshape(rows.shape)
+    return pnp.moveaxis(rows, -1, axis)
 
 
 def _blocks(y: Array) -> Array:
@@ -87,7 +88,7 @@ def soft_sort(x: ArrayLike, strength: ArrayLike = 1.0, axis: int = -1) -> Array:
     def one(row):
         return pnp.flip(_projected(places, pnp.flip(pnp.sort(row))))
 
-    return pnp.moveaxis(_over_rows(one, rows), -1, axis) if rows.size else pnp.moveaxis(rows, -1, axis)
+    return _over_rows(one, rows, axis)
 
 
 @boundary
@@ -115,7 +116,7 @@ def soft_rank(x: ArrayLike, strength: ArrayLike = 1.0, axis: int = -1) -> Array:
         ranks = _projected(row[order] / strength, places)
         return pnp.zeros_like(row).at[order].set(ranks)
 
-    return pnp.moveaxis(_over_rows(one, rows), -1, axis) if rows.size else pnp.moveaxis(rows, -1, axis)
+    return _over_rows(one, rows, axis)
 
 
 @boundary
@@ -142,9 +143,7 @@ def soft_top_k(x: ArrayLike, k: int, strength: ArrayLike = 1.0, axis: int = -1) 
     k = integer("soft_top_k", "k", k)
     if not 0 <= k <= rows.shape[-1]:
         raise ValueError(f"soft_top_k: k must be from 0 to {rows.shape[-1]}, the length of axis {axis}, got {k}")
-    if not rows.size:
-        return pnp.moveaxis(rows, -1, axis)
-    return pnp.moveaxis(_over_rows(lambda row: _weights(row / strength, k), rows), -1, axis)
+    return _over_rows(lambda row: _weights(row / strength, k), rows, axis)
 
 
 def _weights(z: Array, k: int) -> Array:
