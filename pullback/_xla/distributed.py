@@ -24,6 +24,8 @@ from pullback._xla.blocking import Latch, begin_watched, call_watched, settle
 T = TypeVar("T")
 # what the answer to a request may take beyond its own time limit
 SLACK = 10.0
+# seconds after an error of the engine's in which the coordinator says who is gone, on a busy machine too
+NEWS = 10.0
 
 
 class Session:
@@ -145,7 +147,7 @@ class Session:
     def reason(self, process: int) -> str:
         """What became of a process that is gone."""
         with self._changed:
-            self._changed.wait_for(lambda: process in self.gone, timeout=2.0)
+            self._changed.wait_for(lambda: process in self.gone, timeout=NEWS)
         return self.gone[process][1] if process in self.gone else f"process {process} is gone"
 
     def watched(self, label: str, function: Callable[[], T], processes: Sequence[int] | None = None) -> T:
@@ -167,7 +169,7 @@ class Session:
         Programs of several processes run one after the other: it is that of the last one, or an earlier one.
         """
         with self._explained(label, processes):
-            if self._end is not None:
+            if self._end is not None and not buffer.is_ready():
                 self._end.wait_watched(self._checks(label, processes))
             buffer.block_until_ready()
 
@@ -198,7 +200,7 @@ class Session:
         """After an error of the engine's: raise another in its place if it came from a process that is gone."""
         others = range(self.count) if processes is None else processes
         with self._changed:
-            self._changed.wait_for(lambda: self.broken or any(p in self.gone for p in others), timeout=2.0)
+            self._changed.wait_for(lambda: self.broken or any(p in self.gone for p in others), timeout=NEWS)
         if self.broken is not None:
             raise ProcessFailureError(f"{label}: {self.broken}") from None
         self._check_gone(label, others, 0.0)
@@ -317,7 +319,9 @@ def processes_of(devices: Sequence[Any]) -> tuple[int, ...]:
 
 def wait(what: str, buffer: AnyValue, processes: tuple[int, ...]) -> None:
     """Wait until a buffer has been computed, by these processes."""
-    if len(processes) > 1 and not buffer.is_ready():
+    is_member = _session is not None and not _session.left
+    # one that is ready may be so because a process was gone, and its computation has failed
+    if len(processes) > 1 and (is_member or not buffer.is_ready()):
         session_of(processes).wait(what, buffer, processes)
     else:
         engine.wait(buffer)

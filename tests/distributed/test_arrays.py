@@ -204,6 +204,7 @@ place = pb.NamedSharding(pb.make_mesh((2,), ("x",)), pb.P("x"))
 x = pb.make_array_from_process_local_data(place, np.ones({size}, "float32"))
 f = pb.jit(lambda x: x * x.sum())
 f(x).block_until_ready()
+mh.sync_global_devices("both have their results")
 if rank == {loser}:
     {LOST[way]}
 else:
@@ -227,6 +228,26 @@ else:
     reason = {"dies": "died", "raises": "ended with ValueError: bad luck", "hangs": "has given no sign of life for 2 s"}
     assert f": process {loser} {reason[way]}" in message
     assert after == "2.0"
+
+
+def test_a_result_that_has_failed_before_it_is_waited_for():
+    program = """
+    x = pb.make_array_from_process_local_data(spread, np.ones(2_000_000, "float32"))
+    f = pb.jit(lambda x: x * x.sum())
+    f(x).block_until_ready()
+    if rank == 0:
+        wait()
+        os._exit(3)
+    out = f(x)
+    report("it waits for the other")
+    while not out.is_ready():
+        time.sleep(0.01)
+    print(error_of(out.block_until_ready))
+    """
+    job = Job(*[MESH + dedent(program)] * 2)
+    assert job.line(1) == "it waits for the other\n"
+    job.go_on()
+    assert ": process 0 died" in without_pids(job.ends()[1].out)
 
 
 def test_a_collective_that_one_never_joins():
