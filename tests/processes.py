@@ -1,5 +1,6 @@
 """Programs that run in several processes, for the tests: each process gets a prologue, then the lines of its rank."""
 
+import itertools
 import os
 import re
 import signal
@@ -50,9 +51,19 @@ class Ended(NamedTuple):
     err: str
 
 
+# below those that the system gives to whoever asks for any; tests that run beside these begin elsewhere
+_ports = itertools.count(os.getpid() * 101)
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    """A port that nobody listens at, and that no connection is given meanwhile."""
+    while True:
+        port = 10_000 + next(_ports) % 20_000
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            pass
 
 
 class Job:

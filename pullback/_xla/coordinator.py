@@ -81,6 +81,7 @@ class Coordinator:
         self.leaving: dict[int, dict[str, Any]] = {}
         self.started = False
         self.service: Any = None
+        self.reserved: socket.socket | None = None
         self.finished = asyncio.Event()
 
     # ---- connections
@@ -175,7 +176,7 @@ class Coordinator:
         """All have joined: start jaxlib's service and tell them where it is."""
         from jaxlib import _jax
 
-        port = self.free_port()
+        port = self.reserve_port()
         host = f"[{self.host}]" if ":" in self.host else self.host
         self.service = _jax.get_distributed_runtime_service(
             f"{host}:{port}",
@@ -191,10 +192,16 @@ class Coordinator:
         for member in self.members.values():
             member.send({"kind": "welcome", "port": port, "local": local, "names": names})
 
-    def free_port(self) -> int:
-        """A port that nobody listens at."""
-        with socket.create_server((self.host, 0), family=family(self.host)) as probe:
-            return probe.getsockname()[1]
+    def reserve_port(self) -> int:
+        """A port that nobody else can take before jaxlib's service does, which ends the process if it cannot listen."""
+        self.reserved = socket.socket(family(self.host))
+        if hasattr(socket, "SO_REUSEPORT"):  # the service sets it too, so that it shares the port with this socket
+            self.reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self.reserved.bind((self.host, 0))
+        port = self.reserved.getsockname()[1]
+        if not hasattr(socket, "SO_REUSEPORT"):
+            self.reserved.close()
+        return port
 
     def give_up(self, member: Member, timeout: float) -> None:
         """A process has waited for the others for as long as it was told to."""

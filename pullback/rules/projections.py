@@ -73,16 +73,18 @@ def project_simplex(x: ArrayLike, total: ArrayLike = 1.0) -> Array:
 
 
 def _simplex(x: Array, total: Array) -> Array:
+    # moving all entries by one number changes nothing: numbers near 0 do not swallow the total
+    x = x - lax.stop_gradient(pnp.max(x, axis=-1, keepdims=True))
     falling = pnp.flip(pnp.sort(lax.stop_gradient(x), axis=-1), -1)
-    # the largest number first: sums of numbers near 0 round less
-    below = pnp.cumsum(falling - falling[..., :1], axis=-1)
     counts = pnp.arange(1, x.shape[-1] + 1, dtype=x.dtype)
-    levels = falling[..., :1] + (below - lax.stop_gradient(total)) / counts
+    levels = (pnp.cumsum(falling, axis=-1) - lax.stop_gradient(total)) / counts
     size = pnp.sum(falling > levels, axis=-1, keepdims=True)
-    kept = lax.stop_gradient(x) > pnp.take_along_axis(levels, pnp.maximum(size - 1, 0), axis=-1)
+    # a nan is not dropped: it shows
+    dropped = lax.stop_gradient(x) <= pnp.take_along_axis(levels, pnp.maximum(size - 1, 0), axis=-1)
+    kept = pnp.maximum(pnp.sum(~dropped, axis=-1, keepdims=True), 1)
     # the level once more, of the entries that stay: it is what is differentiated
-    level = (pnp.sum(pnp.where(kept, x, 0), axis=-1, keepdims=True) - total) / pnp.sum(kept, axis=-1, keepdims=True)
-    return pnp.where(kept, x - level, 0)
+    level = (pnp.sum(pnp.where(dropped, 0, x), axis=-1, keepdims=True) - total) / kept
+    return pnp.where(dropped, 0, x - level)
 
 
 @boundary

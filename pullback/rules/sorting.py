@@ -28,10 +28,26 @@ def _rows(function: str, x: ArrayLike, strength: ArrayLike, axis: int) -> tuple[
 
 
 def _over_rows(fun, rows: Array, axis: int) -> Array:
-    """A function of a vector applied to each row, with the axis back in its place."""
+    """A function of a vector applied to each row, with the axis back in its place; nan for rows with a nan."""
+
+    def or_nan(row):
+        return pnp.where(pnp.isnan(row).any(), pnp.nan, fun(row))
+
     if rows.size:
-        rows = vmap(fun)(rows.reshape((-1, rows.shape[-1]))).reshape(rows.shape)
+        rows = vmap(or_nan)(rows.reshape((-1, rows.shape[-1]))).reshape(rows.shape)
     return pnp.moveaxis(rows, -1, axis)
+
+
+def _projected(z: Array, w: Array) -> Array:
+    """The point nearest to z among the means of all orders of w, where both fall; nan unless both are finite.
+
+    It is z minus the falling sequence nearest to z - w. Within a block that is z less its mean plus that of w, which
+    for a block of one is w to the last digit.
+    """
+    # both from their first entry on: blocks stay, and large numbers do not swallow the other's steps
+    gap = lax.stop_gradient((z - z[:1]) - (w - w[:1]))
+    blocks = _blocks(gap)
+    return pnp.where(pnp.isfinite(gap).all(), (z - _means(z, blocks)) + _means(w, blocks), pnp.nan)
 
 
 def _blocks(y: Array) -> Array:
@@ -52,16 +68,6 @@ def _means(x: Array, blocks: Array) -> Array:
     """The mean of its block for each entry."""
     same = (blocks[:, None] == blocks[None, :]).astype(x.dtype)
     return (same @ x) / pnp.sum(same, axis=1)
-
-
-def _projected(z: Array, w: Array) -> Array:
-    """The point nearest to z among the means of all orders of w, where both fall.
-
-    It is z minus the falling sequence nearest to z - w. Within a block that is z less its mean plus that of w, which
-    for a block of one is w to the last digit.
-    """
-    blocks = _blocks(lax.stop_gradient(z - w))
-    return (z - _means(z, blocks)) + _means(w, blocks)
 
 
 @boundary
@@ -153,8 +159,9 @@ def _weights(z: Array, k: int) -> Array:
     sums = pnp.sum(pnp.clip(fixed[None, :] - corners[:, None], 0, 1), axis=1)
     low = pnp.max(pnp.where(sums >= k, corners, -pnp.inf))
     high = pnp.min(pnp.where(sums <= k, corners, pnp.inf))
-    height = fixed - (low + high) / 2
+    height = z - (low + high) / 2
     whole, between = height >= 1, (height > 0) & (height < 1)
     count = pnp.sum(between)
-    level = (pnp.sum(pnp.where(between, z, 0)) + pnp.sum(whole) - k) / pnp.maximum(count, 1)
-    return pnp.where(between, z - level, whole.astype(z.dtype))
+    # what the level is above the first guess, from numbers near 0: large ones would swallow k
+    more = (pnp.sum(pnp.where(between, height, 0)) + pnp.sum(whole) - k) / pnp.maximum(count, 1)
+    return pnp.where(between, height - more, whole.astype(z.dtype))

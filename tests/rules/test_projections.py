@@ -43,6 +43,25 @@ def test_the_simplex_in_batches_and_far_away():
     np.testing.assert_allclose(rules.project_simplex(pnp.zeros(4)), 0.25)
 
 
+def test_the_simplex_of_large_numbers_near_each_other():
+    x = pnp.array([1.0, 0.75, -3.0]) + 2.0**21  # a quarter is the spacing: the total is three of its steps
+    np.testing.assert_array_equal(rules.project_simplex(x, 0.75), rules.project_simplex(x - 2.0**21, 0.75))
+    np.testing.assert_array_equal(pb.jacobian(rules.project_simplex)(x)[0], [0.5, -0.5, 0])
+
+
+@pytest.mark.parametrize("function", [rules.project_simplex, rules.project_l1_ball])
+def test_numbers_without_a_nearest_point_give_nan(function):
+    for x in (pnp.array([1.0, np.nan, 2.0]), pnp.array([1.0, np.inf, 2.0])):
+        assert np.isnan(function(x)).any()
+        np.testing.assert_array_equal(pb.jit(function)(x), function(x))
+    np.testing.assert_array_equal(rules.project_simplex(pnp.array([1.0, -np.inf, 2.0])), [0, 0, 1])
+
+
+def test_a_simplex_of_total_zero():
+    np.testing.assert_array_equal(rules.project_simplex(pnp.array([1.0, 0.5]), 0.0), [0, 0])
+    assert np.isfinite(pb.jacobian(rules.project_simplex, (0, 1))(pnp.array([1.0, 0.5]), 0.0)[0]).all()
+
+
 def test_the_l1_ball():
     x = RNG.standard_normal(5) * 2
     with pb.enable_x64(True):

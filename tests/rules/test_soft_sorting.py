@@ -53,6 +53,30 @@ def test_far_from_ties_they_are_exact():
     np.testing.assert_array_equal(rules.soft_top_k(x, 3, 0.5), np.asarray(x) >= np.sort(x)[-3])
 
 
+def test_large_numbers_near_each_other():
+    near = np.array([0.5, 0.25, 3.0], np.float32)
+    far = pnp.asarray(near + 2**21)
+    np.testing.assert_array_equal(rules.soft_rank(far), rules.soft_rank(near))
+    np.testing.assert_allclose(
+        rules.soft_sort(far, 2.0), rules.soft_sort(near, 2.0) + 2**21, rtol=2e-7
+    )  # means of them
+    np.testing.assert_array_equal(rules.soft_top_k(far, 2, 4.0), rules.soft_top_k(near, 2, 4.0))
+
+
+@pytest.mark.parametrize("function", [rules.soft_rank, rules.soft_sort, lambda x: rules.soft_top_k(x, 1)])
+def test_a_nan_shows(function):
+    x = pnp.array([[1.0, np.nan, 2.0], [3.0, 1.0, 2.0]])
+    got = function(x)
+    assert np.isnan(got[0]).all() and np.isfinite(got[1]).all()
+    np.testing.assert_array_equal(pb.jit(function)(x), got)
+
+
+def test_infinite_numbers():
+    x = pnp.array([1.0, -np.inf, 2.0])
+    assert np.isnan(rules.soft_sort(x)).all() and np.isnan(rules.soft_rank(x)).all()
+    np.testing.assert_array_equal(rules.soft_top_k(x, 1), [0, 0, 1])  # how an entry is ruled out
+
+
 def test_ties_share():
     np.testing.assert_array_equal(rules.soft_rank(pnp.array([2.0, 1.0, 2.0]), 0.5), [2.5, 1.0, 2.5])
     np.testing.assert_allclose(rules.soft_top_k(pnp.array([2.0, 1.0, 2.0]), 1, 0.1), [0.5, 0, 0.5])
