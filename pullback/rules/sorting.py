@@ -45,7 +45,8 @@ def _projected(z: Array, w: Array) -> Array:
     for a block of one is w to the last digit.
     """
     # both from their first entry on: blocks stay, and large numbers do not swallow the other's steps
-    gap = lax.stop_gradient((z - z[:1]) - (w - w[:1]))
+    z = z - lax.stop_gradient(z[:1])
+    gap = lax.stop_gradient(z - (w - w[:1]))
     blocks = _blocks(gap)
     return pnp.where(pnp.isfinite(gap).all(), (z - _means(z, blocks)) + _means(w, blocks), pnp.nan)
 
