@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pullback._api.reverse_mode import vjp
 from pullback._core import dtypes, numpy_state
 from pullback._core.arguments import argument_path, check_callable
 from pullback._core.array import ConcreteArray, array_of, is_array_like, lift
+from pullback._core.config import config
 from pullback._core.errors import Location, boundary, describe_function, fold, wrapping
 from pullback._core.nans import watching
 from pullback._core.option_contexts import debug_nans, enable_x64
@@ -89,7 +91,8 @@ class LostDigits:
 class InaccuracyReport:
     """The report of `find_inaccuracy`. Its length is the number of rows: false if no digits were lost.
 
-    `rows` are the operations that lost digits, the worst first; `value` and `gradient` the results. `errors` maps the
+    `rows` are the operations that lost digits, the worst first; `value` and `gradient` the results (`gradient` is None
+    if it was not asked for). `errors` maps the
     names of inaccurate leaves ("value", "gradient of 'x'") to their relative errors. `operations` ran, and of them
     `evaluations` a second time in higher precision.
 
@@ -134,7 +137,9 @@ class InaccuracyReport:
 
 
 @boundary
-def find_inaccuracy(fun: Callable, *, tolerance: float | None = None) -> Callable[..., InaccuracyReport]:
+def find_inaccuracy(
+    fun: Callable, *, tolerance: float | None = None, gradient: bool = True
+) -> Callable[..., InaccuracyReport]:
     """A function that runs `fun` and its gradient, and reports the operations that lose digits.
 
     Every operation, forward and backward, inside compiled functions, loops, branches and custom rules too, runs a
@@ -148,11 +153,13 @@ def find_inaccuracy(fun: Callable, *, tolerance: float | None = None) -> Callabl
         by fixed numbers between 0.5 and 1.5, as errors that differ in sign would vanish from their sum.
       tolerance: the relative error from which a result is inaccurate; by default a third of the digits are lost,
         `eps ** (2 / 3)`: 2e-5 in float32. Entries of results of matrix products are compared with the largest.
+      gradient: whether the gradient is looked at, too. Without it, functions will do that have none: with a
+        `while_loop` of unknown length, a Python function that has no derivative, or arguments that are integers.
 
     Returns: a function with the arguments of `fun` that returns an `InaccuracyReport`.
-    Raises: TypeError without a floating-point argument, without a floating-point result, for a function with side
-      effects (`io_callback`), and inside `jit`, `scan` and similar functions; ValueError for an argument with a nan
-      or an infinity, and for a tolerance that is no positive number.
+    Raises: TypeError without a floating-point result, for a gradient without a floating-point argument, for a function
+      with side effects (`io_callback`), and inside `jit`, `scan` and similar functions; ValueError for an argument
+      with a nan or an infinity, and for a tolerance that is no positive number.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback.debug import find_inaccuracy
@@ -171,7 +178,7 @@ def find_inaccuracy(fun: Callable, *, tolerance: float | None = None) -> Callabl
     @wrapping(fun)
     def found(*args, **kwargs):
         try:
-            return _found(fun, args, kwargs, tolerance)
+            return _found(fun, args, kwargs, tolerance, gradient)
         except Exception as error:
             fold(error)
             raise
@@ -179,7 +186,9 @@ def find_inaccuracy(fun: Callable, *, tolerance: float | None = None) -> Callabl
     return found
 
 
-def _found(fun: Callable, args: tuple, kwargs: dict[str, Any], tolerance: float | None) -> InaccuracyReport:
+def _found(
+    fun: Callable, args: tuple, kwargs: dict[str, Any], tolerance: float | None, differentiated: bool
+) -> InaccuracyReport:
     label = describe_function(fun)
     if not context.trace.transparent:
         raise TypeError(
@@ -190,7 +199,7 @@ def _found(fun: Callable, args: tuple, kwargs: dict[str, Any], tolerance: float 
     named = [_leaf_name(fun, path) for path, _ in tree_flatten_with_path((args, kwargs))[0]]
     xs = [lift(leaf) if is_array_like(leaf) else leaf for leaf in leaves]
     active = [i for i, x in enumerate(xs) if isinstance(x, ConcreteArray) and dtypes.is_inexact(x.dtype)]
-    _check_arguments(label, xs, named, active)
+    _check_arguments(label, xs, named, active, differentiated)
 
     @wrapping(fun)
     def of_floats(*floats):
@@ -209,20 +218,36 @@ def _found(fun: Callable, args: tuple, kwargs: dict[str, Any], tolerance: float 
         )
 
     double = any(xs[i].dtype.itemsize >= 8 and xs[i].dtype.kind == "f" for i in active)
+    double = double or (not active and config.enable_x64)
     ledger = Ledger(Decimals(_followed) if double else Double(_generally), refuse)
     with debug_nans(), watching(ledger):
-        value, pull = vjp(of_floats, *[xs[i] for i in active])
+        floats = [xs[i] for i in active]
+        with _saying_what_else_to_do() if differentiated else nullcontext():
+            value, pull = vjp(of_floats, *floats) if differentiated else (of_floats(*floats), None)
         outs, out_tree = tree_flatten(value)
+        outs = [lift(out) for out in outs]
         if not any(dtypes.is_inexact(out.dtype) for out in outs):
             kinds = ", ".join(out.aval.str_short() for out in outs) or "nothing"
             raise TypeError(f"find_inaccuracy of {label}: expected a floating-point result, got {kinds}")
-        gradients = pull(tree_unflatten(out_tree, [_weights(out) for out in outs]))
-    where = [("value" + keystr(path), out) for path, out in tree_flatten_with_path(value)[0]]
-    where += [(f"gradient of {named[i]}", g) for i, g in zip(active, gradients, strict=True)]
+        with _saying_what_else_to_do():
+            gradients = pull(tree_unflatten(out_tree, [_weights(out) for out in outs])) if pull else ()
+    of = dict(zip([named[i] for i in active], gradients, strict=pull is not None))
+    paths = [path for path, _ in tree_flatten_with_path(value)[0]]
+    where = [("value" + keystr(path), out) for path, out in zip(paths, outs, strict=True)]
+    where += [(f"gradient of {name}", g) for name, g in of.items()]
     errors, reached = _inaccurate(ledger, where, tolerance)
     rows = _rows(ledger, reached)
-    gradient = gradients[0] if len(gradients) == 1 else {named[i]: g for i, g in zip(active, gradients, strict=True)}
+    gradient = None if pull is None else gradients[0] if len(gradients) == 1 else of
     return InaccuracyReport(label, value, gradient, rows, errors, ledger.operations, ledger.evaluations)
+
+
+@contextmanager
+def _saying_what_else_to_do() -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, NotImplementedError) as error:
+        error.add_note("find_inaccuracy(..., gradient=False) looks at the value alone.")
+        raise
 
 
 def _leaf_name(fun: Callable, path: tuple) -> str:
@@ -231,13 +256,19 @@ def _leaf_name(fun: Callable, path: tuple) -> str:
     return argument_path(fun, path[1].idx, path[2:]).removeprefix("argument ").replace(", leaf ", "")
 
 
-def _check_arguments(label: str, xs: Sequence[Any], named: Sequence[str], active: Sequence[int]) -> None:
-    if not xs:
-        raise TypeError(f"find_inaccuracy of {label}: there are no arguments to differentiate by. Pass the values")
-    if not active:
-        kinds = ", ".join(x.dtype.name if isinstance(x, ConcreteArray) else type(x).__name__ for x in xs)
+def _check_arguments(
+    label: str, xs: Sequence[Any], named: Sequence[str], active: Sequence[int], differentiated: bool
+) -> None:
+    alone = "gradient=False looks at the value alone"
+    if differentiated and not xs:
         raise TypeError(
-            f"find_inaccuracy of {label}: expected a floating-point argument, got {kinds}. Pass 3.0 in place of 3, say"
+            f"find_inaccuracy of {label}: there are no arguments to differentiate by. Pass the values; {alone}"
+        )
+    if differentiated and not active:
+        kinds = ", ".join(x.aval.str_short() if isinstance(x, ConcreteArray) else type(x).__name__ for x in xs)
+        raise TypeError(
+            f"find_inaccuracy of {label}: expected a floating-point argument, got {kinds}. Pass 3.0 in place of 3, "
+            f"say; {alone}"
         )
     for i in active:
         if not np.isfinite(np.asarray(xs[i].value).astype(np.complex128)).all():

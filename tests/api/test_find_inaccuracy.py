@@ -399,7 +399,7 @@ def test_every_operation_runs_about_twice():
 
 
 def test_errors_name_the_function_and_the_argument():
-    with pytest.raises(TypeError, match=r"find_inaccuracy of log1pexp.*expected a floating-point argument, got int32"):
+    with pytest.raises(TypeError, match=r"find_inaccuracy of log1pexp.*expected a floating-point argument, got i32"):
         find_inaccuracy(log1pexp)(3)
     with pytest.raises(TypeError, match="there are no arguments to differentiate by"):
         find_inaccuracy(lambda: 1.0)()
@@ -433,3 +433,33 @@ def test_arguments_that_are_no_floats_are_constants():
 
     report = find_inaccuracy(pick)(pnp.array([1.0, 1e-6]), 1)
     assert kinds(report) == [("sub", "cancellation")]
+
+
+def test_the_value_alone():
+    def iterated(x, n):
+        return lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, pnp.exp(c[1]) - 1), (0, x))[1]
+
+    report = find_inaccuracy(iterated, gradient=False)(1e-5, 3)
+    assert report.gradient is None
+    assert [row.kind for row in report.rows] == ["cancellation"]
+    assert list(report.errors) == ["value"]
+    with pytest.raises(ValueError, match="while_loop") as info:
+        find_inaccuracy(iterated)(1e-5, 3)
+    assert info.value.__notes__[-1] == "find_inaccuracy(..., gradient=False) looks at the value alone."
+
+
+def test_the_value_of_integers_and_of_no_arguments():
+    def near_a_third(n):
+        return (1 + 1 / n) - 1
+
+    for report in (
+        find_inaccuracy(near_a_third, gradient=False)(3_000_000),
+        find_inaccuracy(lambda: near_a_third(3_000_000), gradient=False)(),
+    ):
+        assert len(report) <= 1
+    report = find_inaccuracy(lambda n: pnp.log(1 + 1 / n), gradient=False)(pnp.array([3_000_000, 2]))
+    assert report.rows[0].advice.startswith("log1p")
+    with pb.enable_x64(True):
+        report = find_inaccuracy(lambda n: pnp.exp(1 / n) - 1, gradient=False)(10**9)
+        assert report.rows[0].advice.startswith("expm1")
+        np.testing.assert_allclose(report.value, np.expm1(1e-9), rtol=1e-6)
