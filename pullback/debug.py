@@ -21,6 +21,8 @@ from pullback._api.taps import tap as tap
 from pullback._api.taps import tapped as tapped
 from pullback._core.counters import counting as counters
 from pullback._core.lazy import attributes as _attributes
+from pullback._pictures.draw import Picture as Picture
+from pullback._pictures.draw import draw as draw
 from pullback._progress import progress as progress
 
 __all__ = [
@@ -30,11 +32,13 @@ __all__ = [
     "LostDigits",
     "NanReport",
     "OrderedDebugEffect",
+    "Picture",
     "Taps",
     "breakpoint",
     "callback",
     "compile_report",
     "counters",
+    "draw",
     "find_inaccuracy",
     "find_nan",
     "inspect_array_sharding",

@@ -42,6 +42,7 @@ LAYERS = (
         "_check_rules",
         "_external",
         "_krylov",
+        "_pictures",
         "_progress",
         "debug",
         "dlpack",

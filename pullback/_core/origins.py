@@ -23,10 +23,12 @@ class Origin:
     """The origin of an operation.
 
     `location` is the user's line that applied it; `forward` the line whose derivative it is, in a backward pass; `rule`
-    a custom rule that it belongs to; `steps` the steps of its loops, innermost first.
+    a custom rule that it belongs to; `steps` the steps of its loops, innermost first; `equations` those that were
+    evaluated, or transposed, when it was applied, innermost first; `calls` the user's lines from the outermost call to
+    `location`, while `KeepingCalls`.
     """
 
-    __slots__ = ("location", "forward", "backward", "rule", "steps")
+    __slots__ = ("location", "forward", "backward", "rule", "steps", "equations", "calls")
     backward: bool
 
     def __init__(self) -> None:
@@ -35,6 +37,8 @@ class Origin:
         self.backward = False
         self.rule: str | None = None
         self.steps: list[str] = []
+        self.equations: list[Any] = []
+        self.calls: tuple[Location, ...] = ()
 
     @property
     def placed(self) -> bool:
@@ -46,7 +50,7 @@ class Origin:
         if other is None:
             self.location = location
             return
-        self.location, self.forward = other.location, other.forward
+        self.location, self.forward, self.calls = other.location, other.forward, other.calls
         self.backward = self.backward or other.backward
         self.rule = self.rule or other.rule
 
@@ -56,6 +60,8 @@ class Origin:
         if other is not None:
             self.forward = self.forward or other.location or other.forward
             self.rule = self.rule or other.rule
+            self.equations += other.equations
+            self.calls = self.calls or other.calls
 
     def lines(self) -> list[str]:
         """The origin in words, one line each."""
@@ -88,6 +94,7 @@ class _Entered(threading.local):
 
     def __init__(self) -> None:
         self.contexts: list[tuple[FrameType, OriginContext]] = []
+        self.caller: FrameType | None = None
 
 
 _entered = _Entered()
@@ -119,8 +126,12 @@ class AtEquation(OriginContext):
         self.eqn = eqn
 
     def add_to(self, origin: Origin) -> None:
+        known = self.eqn.origin
+        origin.equations.append(self.eqn)
+        if known is not None:
+            origin.equations += known.equations
         if not origin.placed:
-            origin.adopt(self.eqn.origin, self.eqn.location)
+            origin.adopt(known, self.eqn.location)
 
 
 class InStep(OriginContext):
@@ -167,6 +178,28 @@ class InBackwardPass(OriginContext):
         origin.transposed(None if self.record is None else self.place(self.record))
 
 
+class KeepingCalls:
+    """A context in which origins keep the user's lines between it and the operation, not the last one alone."""
+
+    __slots__ = ("outer",)
+
+    def __enter__(self) -> None:
+        self.outer, _entered.caller = _entered.caller, sys._getframe(1)
+
+    def __exit__(self, *_: object) -> None:
+        _entered.caller = self.outer
+
+
+def _calls(frame: FrameType | None) -> tuple[Location, ...]:
+    """The user's lines that are being run, from the caller of `KeepingCalls` to a frame; () if it is outside."""
+    found = []
+    while frame is not None and frame is not _entered.caller:
+        if not is_internal(frame.f_code):
+            found.append(Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        frame = frame.f_back
+    return () if frame is None else tuple(reversed(found))
+
+
 NO_CONTEXT: AbstractContextManager[None] = nullcontext()
 
 
@@ -186,6 +219,7 @@ def origin_here(frame: FrameType | None = None) -> Origin:
             placed = origin.placed
         elif not placed and not is_internal(frame.f_code):
             origin.location = Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+            origin.calls = () if _entered.caller is None else _calls(frame)
             placed = True
         frame = frame.f_back
     return origin

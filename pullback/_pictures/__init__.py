@@ -1,0 +1,1 @@
+"""Pictures of programs, and profiles of them: what `debug.draw` and `debug.profile` show."""
