@@ -17,6 +17,8 @@
 #   make gpu-check what a GPU computes, compared with JAX on it, into docs/gpu.md; CUDA=cuda12 for older drivers, and
 #                  CUDA= ARGS="--platform cpu" tries the script without one
 #   make inaccuracy  how often debug.find_inaccuracy is right, on FPBench's expressions: FPBENCH=folder ARGS="--points 20"
+#   make docs      the site, into build/docs/html
+#   make docs-check  its links and anchors; with Chromium, its pages in a browser, and pictures of them in build/docs/shots
 #   make clean     remove the environment and what the tools left behind
 # Another interpreter: make PYTHON=/path/to/python3.13 test
 
@@ -26,7 +28,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy inaccuracy gpu-check clean
+.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy inaccuracy gpu-check docs docs-check clean
 .DELETE_ON_ERROR:
 
 help:
@@ -112,6 +114,15 @@ gpu-check: $(VENV)/with-bench $(VENV)/with-test
 
 inaccuracy: $(VENV)/with-bench
 	@$(BIN)/python -m benchmarks.inaccuracy $(FPBENCH) $(ARGS)
+
+# Warnings of Sphinx are errors: a link that leads nowhere among them.
+docs: $(VENV)/with-docs
+	@$(BIN)/python -m website.stage build/docs/source
+	@$(BIN)/python -m sphinx -q -W --keep-going -c website build/docs/source build/docs/html
+	@echo "build/docs/html/index.html"
+
+docs-check: docs $(VENV)/with-docs-check
+	@$(BIN)/python -m website.check build/docs/html
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage examples/out

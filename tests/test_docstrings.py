@@ -1,37 +1,13 @@
 """Every public name is explained in its docstring, with an example that doctest finds and runs."""
 
-import importlib
 import inspect
-import pkgutil
 import re
 import sys
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import pullback
-
-# packages whose files are parts, with names that the package gives, and the modules of their own inside
-PACKAGES_OF_PARTS = ("lax", "nn", "numpy", "random", "rules")
-MODULES_INSIDE = {"lax.linalg", "nn.initializers", "numpy.fft", "numpy.linalg"}
-
-
-def public_modules() -> list[str]:
-    """The package itself (""), and every module whose path has no underscore and that is no part of another."""
-    paths = [info.name.removeprefix("pullback.") for info in pkgutil.walk_packages(pullback.__path__, "pullback.")]
-    return [
-        "",
-        *(
-            path
-            for path in paths
-            if not path.startswith("_")
-            and "._" not in path
-            and (path.partition(".")[0] not in PACKAGES_OF_PARTS or "." not in path or path in MODULES_INSIDE)
-        ),
-    ]
-
-
-MODULES = public_modules()
+from website.names import MODULES, MODULES_INSIDE, public_objects
 
 # what has no docstring of ours, or no example, and why
 FOREIGN = {
@@ -95,23 +71,6 @@ SILENT = {
     # the arguments are those of `dataclasses.field`, which checks them
     "tree.static",
 }
-
-
-def public_names(module: ModuleType) -> list[str]:
-    """What a module offers: its `__all__`, or the names without an underscore."""
-    return getattr(module, "__all__", None) or [name for name in dir(module) if not name.startswith("_")]
-
-
-def public_objects() -> Iterator[tuple[str, Any]]:
-    """Every public function and class once, by its first name; constants and modules are neither."""
-    seen = set()
-    for path in MODULES:
-        module = importlib.import_module(f"pullback.{path}".rstrip("."))
-        for name in public_names(module):
-            value = getattr(module, name)
-            if callable(value) and id(value) not in seen:
-                seen.add(id(value))
-                yield f"{path}.{name}".lstrip("."), value
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,110 @@
+"""The site: every page is in the sidebar, every link of a text leads somewhere, and docstrings become proper markup."""
+
+import importlib.util
+import re
+
+import pytest
+
+from website import stage
+from website.docstrings import restructured
+from website.names import MODULES
+
+needs_sphinx = pytest.mark.skipif(
+    importlib.util.find_spec("myst_parser") is None, reason="the extra `docs` is not installed: no Sphinx to build with"
+)
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
+    """The folder of the sources, and the names of the reference."""
+    folder = tmp_path_factory.mktemp("site")
+    return folder, stage.stage(folder)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a Markdown text: those that GitHub and MyST make of headings."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_guide_is_in_the_sidebar():
+    text = (stage.ROOT / "docs/README.md").read_text(encoding="utf-8")
+    listed = {stage.target_of(link, "docs/README.md") for _, links in stage.sidebar(text) for link in links}
+    guides = {path for path in stage.pages() if path.startswith("docs/")} - {"docs/README.md"}
+    assert guides - listed == set()
+
+
+def test_links_of_texts_lead_to_files_and_headings():
+    broken = []
+    for source in (path for path in stage.pages() if path.endswith(".md")):
+        text = (stage.ROOT / source).read_text(encoding="utf-8")
+        prose = "".join(stage.FENCED.split(text)[::2])
+        for link, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)", prose):
+            target = stage.ROOT / (stage.target_of(link, source) if link else source)
+            if not target.exists() or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
+                broken.append(f"{source}: {link}#{anchor}")
+    assert broken == []
+
+
+def test_staged_links_lead_to_staged_pages(staged):
+    folder, _ = staged
+    broken = []
+    for path in folder.rglob("*.md"):
+        prose = "".join(stage.FENCED.split(path.read_text(encoding="utf-8"))[::2])
+        for link in re.findall(r"\]\((?!\w+:)([^)#\s]+)(?:#[^)\s]*)?\)", prose):
+            if not (path.parent / link).is_file():
+                broken.append(f"{path.relative_to(folder)}: {link}")
+    assert broken == []
+
+
+def test_reference_has_every_public_name(staged):
+    folder, names = staged
+    assert len(names) > 1200
+    assert {"grad", "custom_vjp", "lax.scan", "numpy.sin", "scipy.special.erf", "rules.safe_norm"} <= set(names)
+    pages = {path.stem for path in (folder / "reference").glob("*.rst")}
+    assert {f"pullback.{path}".rstrip(".") for path in MODULES} <= pages
+    text = "".join(path.read_text(encoding="utf-8") for path in (folder / "reference").glob("*.rst"))
+    entries = set(
+        re.findall(r"^\.\. (?:autofunction|autoclass|autodata|py:class):: pullback\.(\S+)", text, re.MULTILINE)
+    )
+    assert entries == set(names)
+
+
+def test_docstrings_become_markup():
+    docstring = """The sum `a*b` of *args, |x|.
+
+Args:
+  x, y: arrays,
+    two of them.
+Returns: ``z``, an `Array`s part.
+
+>>> 1 + 1
+2"""
+    assert [line for line in restructured(docstring.splitlines()) if line] == [
+        r"The sum \ :code:`a*b`\  of \*args, \|x\|.",
+        "**Args**",
+        "* **x, y**: arrays, two of them.",
+        r"**Returns**: \ :py:obj:`z`\ , an \ :py:obj:`Array`\ s part.",
+        ".. code-block:: pycon",
+        "    >>> 1 + 1",
+        "    2",
+    ]
+
+
+def test_scripts_become_pages():
+    text = stage.script_page(stage.ROOT / "examples/05_fixed_point.py")
+    assert text.startswith("# Differentiating the result of an iteration without differentiating the iteration\n")
+    assert "```python\nfrom functools import partial\n" in text
+
+
+@needs_sphinx
+def test_chinese_is_found_by_pairs_of_characters():
+    chinese_search = importlib.import_module("website.chinese_search")
+    assert chinese_search.EnglishAndChinese({}).split("用vjp规则求余切") == [
+        "用",
+        "vjp",
+        "规则",
+        "则求",
+        "求余",
+        "余切",
+    ]

@@ -1,0 +1,136 @@
+"""The sources of the site, laid out for Sphinx: the pages of `docs/`, the README and other texts of the repository, the
+tutorial's scripts, and the reference. The sidebar is the list in `docs/README.md`, with its headings.
+"""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from website import reference
+
+ROOT = Path(__file__).resolve().parent.parent
+# texts of the repository that are pages of the site
+TEXTS = {
+    "README.md": "index.md",
+    "ARCHITECTURE.md": "architecture.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "docs/README.md": "contents.md",
+}
+FOLDERS = {"docs": "contents.md", "examples": "examples/index.md"}
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]*)(#[^)\s]*)?\)")
+FENCE = re.compile(r"^```python\n(?=>>> )", re.MULTILINE)
+FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+
+
+def pages() -> dict[str, str]:
+    """Each text of the repository that is a page, and the page's file, both as paths with slashes."""
+    guides = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+    scripts = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").rglob("[0-9]*_*.py"))
+    return {
+        **{path: path.removeprefix("docs/") for path in guides},
+        **{path: path.removesuffix(".py") + ".md" for path in scripts},
+        **TEXTS,
+    }
+
+
+def target_of(link: str, source: str) -> str:
+    """The path in the repository that a link of a text leads to."""
+    return os.path.normpath(os.path.join(os.path.dirname(source), link)).replace(os.sep, "/")
+
+
+def relinked(text: str, source: str, page: str, known: dict[str, str], files: set[str]) -> str:
+    """A text whose links lead to pages; files that are no pages can be downloaded, folders are only named."""
+
+    def replaced(match: re.Match[str]) -> str:
+        label, link, anchor = match[1], match[2], match[3] or ""
+        target = target_of(link, source)
+        if target in known or target in FOLDERS:
+            to = known.get(target) or FOLDERS[target]
+        elif (ROOT / target).is_file():
+            to = f"files/{target}"
+            files.add(target)
+        else:
+            return label
+        return f"[{label}]({os.path.relpath(to, os.path.dirname(page) or '.').replace(os.sep, '/')}{anchor})"
+
+    parts = FENCED.split(text)
+    return "".join(part if i % 2 else LINK.sub(replaced, part) for i, part in enumerate(parts))
+
+
+def script_page(path: Path) -> str:
+    """A script as a page: its docstring, then its code."""
+    text = path.read_text(encoding="utf-8")
+    docstring = re.match(r'"""(.*?)"""\n', text, re.DOTALL)
+    title, _, rest = (docstring[1] if docstring else path.stem).strip().partition("\n")
+    code = text[docstring.end() :].strip() if docstring else text
+    rest = re.sub(r"``", "`", rest.strip())
+    return f"# {title.rstrip('.')}\n\n{rest}\n\n`{path.relative_to(ROOT).as_posix()}`\n\n```python\n{code}\n```\n"
+
+
+def sidebar(contents: str) -> list[tuple[str, list[str]]]:
+    """The captions and pages that the list of contents gives: its headings, and the links below each."""
+    groups: list[tuple[str, list[str]]] = []
+    for line in contents.splitlines():
+        if line.startswith("## "):
+            groups.append((line[3:], []))
+        elif groups and (links := LINK.findall(line)) and line.startswith("- "):
+            groups[-1][1].append(links[0][1])
+    return groups
+
+
+def toctrees(contents: str, known: dict[str, str]) -> str:
+    """The sidebar as Sphinx reads it."""
+    result = []
+    for caption, links in sidebar(contents):
+        targets = [target_of(link, "docs/README.md") for link in links]
+        names = [(known.get(target) or FOLDERS[target]).removesuffix(".md") for target in targets]
+        result.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *names, "```", ""]))
+    reference_page = ["```{toctree}", ":hidden:", ":caption: Reference", "", "reference/index", "```", ""]
+    return "\n".join([*result, "\n".join(reference_page)])
+
+
+def language_link(source: str) -> str:
+    """A line that leads to the page's twin in the other language, where there is one."""
+    folder, name = os.path.split(source)
+    for here, there, label in ((("", "docs"), "docs/zh", "中文"), (("docs/zh",), "docs", "English")):
+        twin = "README.md" if there == "docs" and name == "README.md" else f"{there}/{name}"
+        if folder in here and source != "docs/README.md" and (ROOT / twin).is_file():
+            return f"{{.language}}\n[{label}]({os.path.relpath(twin, folder or '.')})\n\n"
+    return ""
+
+
+def stage(target: Path) -> list[str]:
+    """Write the sources into a folder, which is emptied before; return the names of the reference."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    known = pages()
+    files: set[str] = set()
+    for source, page in known.items():
+        path = ROOT / source
+        text = script_page(path) if source.endswith(".py") else path.read_text(encoding="utf-8")
+        text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+        text = FENCE.sub("```pycon\n", relinked(language_link(source) + text, source, page, known, files))
+        if page == "contents.md":
+            text = "---\norphan: true\n---\n" + text
+        if page == "index.md":
+            text += "\n\n" + toctrees((ROOT / "docs/README.md").read_text(encoding="utf-8"), known)
+        (target / page).parent.mkdir(parents=True, exist_ok=True)
+        (target / page).write_text(text, encoding="utf-8")
+    scripts = [page.removesuffix(".md") for page in known.values() if page.startswith("examples/")]
+    listed = "\n".join(["```{toctree}", ":maxdepth: 1", "", *(f"/{name}" for name in scripts), "```", ""])
+    (target / "examples/index.md").write_text(
+        f"# Tutorial\n\nScripts that print each value beside a claim; `make demo` runs them.\n\n{listed}",
+        encoding="utf-8",
+    )
+    for file in files:
+        (target / "files" / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, target / "files" / file)
+    return reference.write(target / "reference")
+
+
+if __name__ == "__main__":
+    stage(Path(sys.argv[1]))
