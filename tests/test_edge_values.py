@@ -149,8 +149,8 @@ SUBNORMALS = np.array([1e-40, 1.5, -1e-40, 1e-45, -2.0, -3e-39, 0.5], "float32")
 FLUSHED = [row for row in ELEMENTWISE if row.args and all(np.asarray(x).dtype == np.float32 for x in row.args)]
 EXCEPTIONS = {
     "numpy.arctan2": "nan of two of them",
-    "numpy.power": "it sees negative ones",
-    "numpy.float_power": "it sees negative ones",
+    "numpy.power": "it sees exponents, which matter at 0 alone",
+    "numpy.float_power": "it sees exponents, which matter at 0 alone",
 }
 
 
@@ -175,6 +175,34 @@ def test_subnormal_numbers(row):
 def test_compiled_functions_that_do_not_take_subnormal_numbers_for_zero():
     tiny = np.float32(-1e-40)
     assert np.isnan(pb.jit(pb.numpy.arctan2)(tiny, tiny))
-    assert np.isnan(pb.jit(pb.numpy.power)(tiny, np.float32(0.5)))
+    assert pb.jit(pb.numpy.power)(np.float32(0), np.float32(1e-40)) == 0
     assert np.isnan(pb.numpy.power(tiny, np.float32(0.5)))
     np.testing.assert_allclose(pb.numpy.arctan2(tiny, tiny), -3 * np.pi / 4, rtol=1e-6)
+
+
+# functions whose formulas ask whether a number is positive and finite, with numbers for the other arguments
+POSITIVE = {
+    "power": (lambda x: pb.numpy.power(x, np.float32([0.3, 2.5, -1.5, -0.5])), 4),
+    "negative power": (lambda x: pb.numpy.power(-x, np.float32([0.3, 2.5, -1.5, -0.5])), 4),
+    "boxcox": (lambda x: pb.scipy.special.boxcox(x, np.float32([0.3, 2.5, -1.5])), 3),
+    "beta": (lambda x: pb.scipy.special.beta(x, np.float32([0.3, 1, 2.5])), 3),
+    "gamma.logsf": (lambda x: pb.scipy.stats.gamma.logsf(x, np.float32([0.3, 1, 2.5])), 3),
+    "gamma.logcdf": (lambda x: pb.scipy.stats.gamma.logcdf(x, np.float32([0.3, 1, 2.5])), 3),
+    "beta.pdf by a": (lambda a: pb.scipy.stats.beta.pdf(np.float32(0.3), a, np.float32([0.3, 1, 2.5])), 3),
+    "beta.logpdf by b": (lambda b: pb.scipy.stats.beta.logpdf(np.float32(0.3), np.float32([0.3, 1, 2.5]), b), 3),
+}
+
+
+@pytest.mark.parametrize("name", POSITIVE)
+def test_compiled_derivatives_at_subnormal_numbers_are_those_at_zero(name):
+    f, count = POSITIVE[name]
+
+    @pb.jit
+    def value_and_derivatives(x):
+        def first(x):
+            return pb.jvp(f, (x,), (np.ones(count, "float32"),))[1]
+
+        return f(x), first(x), pb.jvp(first, (x,), (np.ones(count, "float32"),))[1]
+
+    got, expected = (value_and_derivatives(np.full(count, x, "float32")) for x in (1e-40, 0.0))
+    np.testing.assert_array_equal(got, expected)

@@ -50,9 +50,9 @@ zero: compiled, `log` of one is -inf and `x == 0` is true of it; as results they
 NumPy does: `log(1e-40)` is -92.1. Derivatives follow: eager, the derivative of `sqrt` at 5e-324 is 2.2e161; compiled it
 is that at 0, inf.
 
-Two functions are exceptions when compiled: `arctan2` of two subnormal numbers is nan
-(`findings/xla_subnormal_arctan2.sh`), and `power` takes a negative one for what it is, so that a fraction as the
-exponent gives nan.
+Exceptions, compiled: `arctan2` of two subnormal numbers is nan (`findings/xla_subnormal_arctan2.sh`); `power` takes a
+subnormal exponent of 0 for what it is; and where a program asks for `x > 0` and `x < inf` at once, XLA looks at the
+bits and finds a subnormal number to be positive, which `x > 0` alone does not (`findings/xla_subnormal_positive.sh`).
 
 """
 

@@ -21,10 +21,6 @@ from pullback._ops.zeta import polygamma
 # --- log |beta(a, b)| ---
 
 
-def _positive(a: Expr, b: Expr) -> Expr:
-    return a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
-
-
 def _parts(good: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr, Expr, Expr, Expr]:
     """log(beta) as an exponent and the logarithms of a factor and of a divisor; and the larger of a and b, and
     a + b.
@@ -40,7 +36,7 @@ def _parts(good: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr, Expr, Expr, Expr]:
 
 
 def log_beta(a: Expr, b: Expr) -> Expr:
-    good = _positive(a, b)
+    good = a.is_positive() & b.is_positive()
     exponent, above, under, large, n = _parts(good, a, b)
     # one logarithm would be enough, but the compiler turns the quotient of three numbers into one by a product, which
     # underflows
@@ -65,7 +61,7 @@ log_beta_p = nary(
 
 
 def _beta(a: Expr, b: Expr) -> Expr:
-    good = _positive(a, b)
+    good = a.is_positive() & b.is_positive()
     exponent, above, under, _, _ = _parts(good, a, b)
     value = good.choose(exponent.exp() * above, 1.0) / under
     return where_any(~good, lambda a, b: log_beta(a, b).exp(), value, a, b)
@@ -100,7 +96,7 @@ def _density_at_ends(a: Expr, b: Expr, x: Expr, value: Expr) -> Expr:
     """The logarithm of the density where it differs from `value`: at the ends, and for parameters 0 and infinity."""
     valid = a.is_("GE", 0.0) & b.is_("GE", 0.0)
     # for parameters 0 and infinity all mass is at one end
-    spread = a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
+    spread = a.is_positive() & b.is_positive()
     value = spread.choose(value, -np.inf)
     for end, p, q in ((0.0, a, b), (1.0, b, a)):
         there = p.is_("EQ", 1.0).choose(q.log(), p.is_("LT", 1.0).choose(np.inf, p * 0.0 - np.inf))

@@ -50,14 +50,7 @@ def _deviance(p: Expr, n: Expr, distance: Expr, u: Expr) -> Expr:
 
 def tail(a: Expr, b: Expr, x: Expr) -> Tail:
     """The smaller tail at x."""
-    good = (
-        a.is_("GT", 0.0)
-        & b.is_("GT", 0.0)
-        & a.is_("LT", np.inf)
-        & b.is_("LT", np.inf)
-        & x.is_("GT", 0.0)
-        & x.is_("LT", 1.0)
-    )
+    good = a.is_positive() & b.is_positive() & x.is_("GT", 0.0) & x.is_("LT", 1.0)
     a, b, x = good.choose(a, 1.0), good.choose(b, 1.0), good.choose(x, 0.5)
     # a sum that overflows belongs to a distribution of width 0
     huge = (a + b).is_("EQ", np.inf)

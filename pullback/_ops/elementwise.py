@@ -16,12 +16,11 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
-from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._ops import complex_parts
 from pullback._ops.accuracy import AccurateFunction, function_with_accuracy
-from pullback._ops.compare import and_p, compare_lower, gt_p, lt_p, select_p
+from pullback._ops.compare import compare_lower, gt_p, select_p
 from pullback._ops.expressions import iterate, written
 from pullback._ops.families import (
     ANY,
@@ -384,8 +383,10 @@ def _pow_first(t, z, x, y):
     slope = mul(y, pow(x, exponent))
     # y - 1 = exponent + rest: for a small y the exponent has lost digits, and x**rest, a factor near 1, restores them
     rest = sub(y, add(exponent, scalar(y, 1)))
-    inside = and_p.bind(gt_p.bind(x, scalar(x, 0)), lt_p.bind(x, scalar(x, np.inf)))
-    near_one = add(mul(rest, log(select_p.bind(inside, x, scalar(x, 1)))), scalar(x, 1))
+    logarithm = log(select_p.bind(gt_p.bind(x, scalar(x, 0)), x, scalar(x, 1)))
+    # of infinity, and of a subnormal x, which compiled code may find to be positive and take the logarithm of 0 of
+    finite = max_p.bind(min_p.bind(logarithm, scalar(x, 1e3)), scalar(x, -1e3))
+    near_one = add(mul(rest, finite), scalar(x, 1))
     return mul(t, mul(slope, stop_gradient(near_one)))
 
 
@@ -427,17 +428,16 @@ def _integer_to_integer(x, y):
 
 
 @written
-def _complex_to_complex(x, y):
-    # exp(y log x) is nan at 0, where the power is 0 for exponents in the right half plane
-    part = make_aval(y.value.aval.shape, np.dtype(f"f{y.value.aval.dtype.itemsize // 2}"))
-    right = y.of("stablehlo.real", part).is_("GT", 0)
-    return (x.is_("EQ", 0) & right).choose(0, x.op("stablehlo.power", y))
+def _real_to_real(x, y):
+    # of a subnormal x XLA's sees the sign, and not the size: it counts as 0
+    flushed = x.abs().is_("LT", float(np.finfo(np.float64 if x.double else np.float32).tiny)).choose(x * 0, x)
+    return flushed.power(y)
 
 
 def _pow_lower(ctx, x, y):
     if dtypes.is_integer(x.aval.dtype):
         return _integer_to_integer(ctx, x, y)
-    return _complex_to_complex(ctx, x, y) if dtypes.is_complex(x.aval.dtype) else ctx.op("stablehlo.power", [x, y])
+    return (complex_parts.power_lowering if dtypes.is_complex(x.aval.dtype) else _real_to_real)(ctx, x, y)
 
 
 pow_p: Primitive = nary("pow", _pow_kernel, _pow_lower, _pow_first, _pow_second, add=add, accepts=NUMBER)

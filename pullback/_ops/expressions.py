@@ -77,6 +77,12 @@ class Expr:
     def is_(self, direction: str, y: Any) -> Expr:
         return Expr(self.ctx, self.ctx.compare(direction, self.value, self.like(y)))
 
+    def is_positive(self) -> Expr:
+        """Whether this is above 0 and finite; of a subnormal number no, as compiled code takes it for 0."""
+        # x > 0 is false of one, but x > 0 & x < inf is a test of bits, and true (findings/xla_subnormal_positive.sh)
+        least = np.finfo(np.float64 if self.double else np.float32).tiny
+        return self.is_("GE", float(least)) & self.is_("LT", np.inf)
+
     def exp(self):
         return self.op("stablehlo.exponential")
 
@@ -192,6 +198,9 @@ class Host(Expr):
 
     def choose(self, x: Any, y: Any) -> Expr:
         return Host(np.where(self.value, self.like(x), self.like(y)))
+
+    def is_positive(self) -> Expr:
+        return self.is_("GT", 0.0) & self.is_("LT", np.inf)
 
     def log1p(self):
         return self.op("stablehlo.log_plus_one")

@@ -302,7 +302,7 @@ def slope(p: Parts, order: int) -> Expr:
 
 def guarded(a: Expr, x: Expr) -> tuple[Expr, Expr, Expr]:
     """A bool for whether a and x are valid, and a and x with invalid values replaced by harmless ones."""
-    inside = x.is_("GT", 0.0) & x.is_("LT", np.inf) & a.is_("GE", 0.0) & a.is_("LT", np.inf)
+    inside = x.is_positive() & a.is_("GE", 0.0) & a.is_("LT", np.inf)
     return inside, inside.choose(a.maximum(_TINY), 1.0), inside.choose(x, 1.0)
 
 

@@ -95,7 +95,7 @@ def _power_step(z: Expr, b: Expr, b_large: Expr, b_small: Expr, powers: list[flo
 
 
 def _polygamma_step(a: Expr, b: Expr, n: int) -> Expr:
-    good = a.is_("GT", 0.0) & b.is_("GE", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
+    good = a.is_positive() & b.is_("GE", 0.0) & b.is_("LT", np.inf)
     value = _step(good.choose(a, 1.0), good.choose(b, 1.0), n)
     if n:
         return good.choose(value, np.nan)
