@@ -222,6 +222,57 @@ def test_functions_of_the_inside_that_libraries_use():
     ) == []  # fmt: skip
 
 
+def test_what_orbax_asks_of_the_inside():
+    assert run(
+        "import jax, pytest\n"
+        "import jax.numpy as jnp\n"
+        "from jax.extend import ifrt_programs\n"
+        "from jax.interpreters import pxla\n"
+        "from jax.experimental.array_serialization import serialization\n"
+        "from jax.experimental.colocated_python import func, serialization as sent\n"
+        "one_level = jax._src.tree_util.flatten_one_level\n"
+        "assert list(one_level({'a': [1], 'b': 2})[0]) == [[1], 2] and not one_level(None)[0]\n"
+        "with pytest.raises(ValueError, match='can.t tree-flatten'):\n"
+        "    one_level(1)\n"
+        "state = jax._src.distributed.global_state\n"
+        "print(state.process_id, state.num_processes, state.client)\n"
+        "place = jnp.ones(2).sharding\n"
+        "print(place._device_assignment == place._addressable_device_assignment == tuple(jax.devices()[:1]))"
+    ) == ["0", "1", "None", "True"]  # fmt: skip
+
+
+def test_frames_of_a_library_are_left_out_at_its_own_boundary(tmp_path):
+    (tmp_path / "library.py").write_text(
+        "from jax._src import traceback_util\n"
+        "traceback_util.register_exclusion(__file__)\n"
+        "def inner(f):\n    return f()\n"
+        "@traceback_util.api_boundary\n"
+        "def public(f):\n    return inner(f)\n"
+    )
+    (tmp_path / "script.py").write_text(
+        "import traceback, library\n"
+        "def mine():\n    raise KeyError(1)\n"
+        "try:\n    library.public(mine)\n"
+        "except KeyError as error:\n"
+        "    print(*[frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)])\n"
+    )
+    out, _ = python("-m", "pullback.as_jax", "script.py", folder=tmp_path)
+    assert out.split() == ["<module>", "mine"]
+
+
+def test_options_in_the_arguments_of_a_program(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import jax, sys\n"
+        "jax.config.parse_flags_with_absl()\n"
+        "print(jax.config.jax_enable_x64, jax.config.jax_debug_nans, jax.config.jax_debug_infs, sys.argv[1])\n"
+    )
+    arguments = "--steps=3 --jax_enable_x64 --jax_debug_nans=true --nojax_debug_infs --jax_unknown=3 --".split()
+    out, _ = python("-m", "pullback.as_jax", "script.py", *arguments, "--nojax_enable_x64", folder=tmp_path)
+    assert out.split() == ["True", "True", "False", "--steps=3"]
+    _, err = python("-m", "pullback.as_jax", "script.py", "--jax_enable_x64=7", folder=tmp_path, code=1)
+    assert err.splitlines()[-1] == "ValueError: --jax_enable_x64: expected one of False, True; got '7'."
+
+
 def test_array_types_of_libraries():
     """TensorFlow Probability enters its variables, which have `__array__`, in JAX's tables."""
     assert run(

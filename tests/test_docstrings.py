@@ -11,7 +11,8 @@ from website.names import MODULES, MODULES_INSIDE, public_objects
 
 # what has no docstring of ours, or no example, and why
 FOREIGN = {
-    "Device",  # the engine's class
+    "Device",  # the engine's class, and that of lists of devices
+    "experimental.colocated_python.serialization.DeviceList",
     "typing.Device",  # Any, as are PyTree and PyTreePrefix
     # NumPy's own classes, under their names there
     *(

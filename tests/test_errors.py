@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import traceback
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from wrappers import grad_of_jit, jit_of_grad
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import custom_jvp, custom_vjp, errors, lax
+from pullback._core import errors as errors_of_core
 
 W = np.linspace(0.5, 1.0, 3, dtype=np.float32)
 
@@ -595,6 +597,64 @@ def test_the_frames_can_be_seen():
         assert any(name.startswith(PACKAGE) for name in files(info.value))
     finally:
         pb.config.update("traceback_filtering", "auto")
+
+
+def calls_compiled(x):
+    return pb.jit(pb.jit(fails))(x)
+
+
+@pytest.fixture
+def filtering(request):
+    pb.config.update("traceback_filtering", request.param)
+    yield
+    pb.config.update("traceback_filtering", "auto")
+
+
+@pytest.mark.parametrize("filtering", ["tracebackhide"], indirect=True)
+@pytest.mark.usefixtures("filtering")
+def test_frames_can_be_marked_as_hidden():
+    with pytest.raises(KeyError) as info:
+        pb.grad(calls_compiled)(1.0)
+    frames = [frame for frame, _ in traceback.walk_tb(info.value.__traceback__)]
+    shown = [frame for frame in frames if "__tracebackhide__" not in frame.f_locals]
+    assert any(frame.f_code.co_filename.startswith(PACKAGE) for frame in frames)
+    assert [frame.f_code.co_name for frame in shown][-2:] == ["calls_compiled", "fails"]
+    assert not any(frame.f_code.co_filename.startswith(PACKAGE) for frame in shown)
+
+
+@pytest.mark.parametrize("filtering", ["remove_frames"], indirect=True)
+@pytest.mark.usefixtures("filtering")
+def test_the_cause_has_the_frames_that_were_removed():
+    with pytest.raises(KeyError) as info:
+        pb.grad(calls_compiled)(1.0)
+    cause = info.value.__cause__
+    assert type(cause) is errors_of_core.UnfilteredStackTrace
+    assert cause.__cause__ is None
+    shown = [frame for frame, _ in traceback.walk_tb(info.value.__traceback__)]
+    whole = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+    assert [frame.f_code.co_name for frame in shown][-2:] == ["calls_compiled", "fails"]
+    assert not any(frame.f_code.co_filename.startswith(PACKAGE) for frame in shown)
+    # in their order: those of all boundaries that the exception has passed, below the call of the outermost
+    assert [frame for frame in whole if not frame.f_code.co_filename.startswith(PACKAGE)] == shown[1:]
+    names = [frame.f_code.co_name for frame in whole]
+    assert len(whole) > len(shown) + 2
+    assert names.index("calls_compiled") < names.index("fails") == len(names) - 1
+
+
+def raises_from_another(x):
+    try:
+        fails(x)
+    except KeyError as error:
+        raise ValueError("at last") from error
+
+
+@pytest.mark.parametrize("filtering", ["remove_frames"], indirect=True)
+@pytest.mark.usefixtures("filtering")
+def test_the_users_cause_is_that_of_the_whole_traceback():
+    with pytest.raises(ValueError, match="at last") as info:
+        pb.jit(raises_from_another)(1.0)
+    assert type(info.value.__cause__) is errors_of_core.UnfilteredStackTrace
+    assert type(info.value.__cause__.__cause__) is KeyError
 
 
 def test_a_user_may_catch_and_go_on():

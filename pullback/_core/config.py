@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -130,21 +132,26 @@ def _check(name: str, value: AnyValue) -> Any:
 
 def _from_environment(name: str, environ: dict[str, str], prefix: str = "PULLBACK_") -> Any:
     """The initial value of an option, from PULLBACK_<NAME> if that is set."""
-    choices = _CHOICES[name]
     variable = f"{prefix}{name.upper()}"
-    text = environ.get(variable)
-    if text is None:
-        return choices[0] if isinstance(choices, tuple) else _DEFAULTS[name]
+    if variable in environ:
+        return from_text(f"environment variable {variable}", name, environ[variable])
+    choices = _CHOICES[name]
+    return choices[0] if isinstance(choices, tuple) else _DEFAULTS[name]
+
+
+def from_text(where: str, name: str, text: str) -> Any:
+    """The value of an option that a text means; ValueError, which begins with `where`, if it means none."""
+    choices = _CHOICES[name]
     lowered = text.strip().lower()
     if isinstance(choices, range):
         if lowered.isdecimal() and int(lowered) in choices:
             return int(lowered)
-        raise ValueError(f"environment variable {variable}: expected a number of bytes; got {text!r}.")
+        raise ValueError(f"{where}: expected a number of bytes; got {text!r}.")
     if choices is float:
         try:
             return _check(name, float(lowered))
         except ValueError:
-            raise ValueError(f"environment variable {variable}: expected a number of seconds; got {text!r}.") from None
+            raise ValueError(f"{where}: expected a number of seconds; got {text!r}.") from None
     if choices is str:
         return _check(name, text)
     if choices is Path:
@@ -158,7 +165,7 @@ def _from_environment(name: str, environ: dict[str, str], prefix: str = "PULLBAC
     elif None in choices and lowered in ("", "none"):
         return None
     expected = ", ".join(map(str, choices))
-    raise ValueError(f"environment variable {variable}: expected one of {expected}; got {text!r}.")
+    raise ValueError(f"{where}: expected one of {expected}; got {text!r}.")
 
 
 # whether any thread ever turned debug_nans on; the evaluator asks this first, as a thread's own values are slow to read
@@ -317,10 +324,12 @@ class Config(threading.local):
         return self.enable_x64
 
     def parse_flags_with_absl(self) -> None:
-        """Nothing: options are set by `update`, by context managers and by the environment."""
+        """Set the options that the program's arguments give, as --jax_enable_x64, and have absl's flags read."""
+        import_module("pullback._core.flags").parse_with_absl()
 
     def config_with_absl(self) -> None:
-        """Nothing: options are set by `update`, by context managers and by the environment."""
+        """Set the options that the program's arguments give; absl's flags are read by the program itself."""
+        import_module("pullback._core.flags").read_arguments(sys.argv[1:])
 
 
 _environ = dict(os.environ)
@@ -335,6 +344,11 @@ for _name, _values in _STATES.items():
 
 config: Config = Config()
 _derive()
+
+
+def is_option(name: str) -> bool:
+    """Whether an option of this name is read from texts."""
+    return name in _CHOICES
 
 
 def read_environment_of_jax(environ: dict[str, str]) -> None:

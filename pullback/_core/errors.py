@@ -317,15 +317,6 @@ def standing_for(fun: Callable) -> Callable[[Callable], Callable]:
     return rename
 
 
-def transparent(fun: F, **options: AnyValue) -> F:
-    """A public function of another package: the function itself. Frames are removed where ours are left.
-
-    >>> transparent(abs) is abs
-    True
-    """
-    return fun
-
-
 # files and folders of other packages whose frames are removed from tracebacks too
 excluded_paths: list[str] = []
 
@@ -356,16 +347,67 @@ def fold(error: BaseException) -> None:
     """Remove the package's own frames from the traceback of an exception and of the exceptions in its chain.
 
     To be called in an `except` block that ends with `raise`: a bare raise does not add its own frame again.
-    `config.update("traceback_filtering", "off")` keeps all frames.
+    The option `traceback_filtering` is obeyed: "off" keeps all frames, "tracebackhide" marks those that are not to be
+    shown, for IPython and pytest, and "remove_frames" keeps the whole traceback as that of the cause.
     """
-    if config.traceback_filtering == "off":
+    mode = config.traceback_filtering
+    if mode == "off":
         return
     folded: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in folded:
         folded.add(id(link))
-        _fold_one(link)
+        if mode == "tracebackhide":
+            _hide(link)
+        elif not isinstance(link, UnfilteredStackTrace):
+            whole = link.__traceback__
+            _fold_one(link)
+            if link is error and mode == "remove_frames" and whole is not None:
+                _keep_whole(link, whole)
         link = link.__cause__ or link.__context__
+
+
+def _hide(error: BaseException) -> None:
+    entry = error.__traceback__
+    while entry is not None:
+        if not include_frame(entry.tb_frame):
+            entry.tb_frame.f_locals["__tracebackhide__"] = True
+        entry = entry.tb_next
+
+
+class UnfilteredStackTrace(Exception):
+    """The cause of an exception whose traceback leaves frames out: its own traceback has them all.
+
+    >>> str(UnfilteredStackTrace())
+    'the frames of the library, which the traceback below leaves out'
+    """
+
+    shown: TracebackType | None = None
+
+    def __init__(self) -> None:
+        super().__init__("the frames of the library, which the traceback below leaves out")
+
+
+def _keep_whole(error: BaseException, whole: TracebackType) -> None:
+    """Keep a traceback from before it was filtered; of one that was filtered further inside, the frames above it."""
+    known = error.__cause__
+    entry: TracebackType | None = whole
+    if isinstance(known, UnfilteredStackTrace):
+        above = []
+        while entry is not None and entry is not known.shown:
+            above.append(entry)
+            entry = entry.tb_next
+        if entry is not None:
+            entry = known.__traceback__
+        for outer in reversed(above):
+            entry = TracebackType(entry, outer.tb_frame, outer.tb_lasti, outer.tb_lineno)
+    else:
+        # the cause becomes that of the whole traceback; a context stays where it is
+        inner, known = known, UnfilteredStackTrace()
+        known.__cause__, known.__context__ = inner, error.__context__
+        known.__suppress_context__ = error.__suppress_context__
+        error.__cause__ = known
+    known.__traceback__, known.shown = entry, error.__traceback__
 
 
 def _fold_one(error: BaseException) -> None:

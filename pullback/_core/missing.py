@@ -44,7 +44,8 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             INTERNAL,
         ),
     ),
-    "pullback.interpreters": (("os pxla traceback_util", INTERNAL),),
+    "pullback.interpreters": (("os traceback_util", INTERNAL),),
+    "pullback.interpreters.pxla": (("create_compile_options", INTERNAL),),
     "pullback.interpreters.batching": (("register_vmappable unregister_vmappable", INTERNAL),),
     "pullback.interpreters.mlir": (
         (
@@ -77,7 +78,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             PLANNED,
         ),
         (
-            "array_serialization buffer_callback colocated_python compute_on control_deps fused jax2tf key_reuse "
+            "buffer_callback compute_on control_deps fused jax2tf key_reuse "
             "mosaic pallas random rnn roofline scheduling_groups shard_alike source_mapper topologies transfer "
             "xla_metadata",
             "refused: it belongs to JAX's other devices, tools or trials",

@@ -143,6 +143,15 @@ class Sharding:
         """The devices that hold a part of the array."""
         return set(self.flat_devices)
 
+    # two names of JAX's inside that orbax reads
+    @property
+    def _device_assignment(self) -> tuple[Any, ...]:
+        return tuple(self.flat_devices)
+
+    @property
+    def _addressable_device_assignment(self) -> tuple[Any, ...]:
+        return tuple(device for device in self.flat_devices if device in self.addressable_devices)
+
     @property
     def addressable_devices(self) -> set[Any]:
         """Those of this process."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pullback._core.config import config
 from pullback._core.errors import described
 from pullback._core.jaxpr import Jaxpr
+from pullback._core.layouts import Format, placement_of
 from pullback._core.lazy import LateModule
 from pullback._core.meshes import AbstractMesh, Mesh
 from pullback._core.placed_array import PlacedArray
@@ -41,9 +42,10 @@ def concrete_mesh(mesh: AbstractMesh | None) -> Mesh | None:
 
 
 def sharding_of(where: str, place: AnyValue) -> Sharding | None:
-    """What a user gave for a placement, as a sharding: a device, a spec over the current mesh, a sharding, or None.
+    """What a user gave for a placement, as a sharding: a device, a spec over the current mesh, a sharding or None.
 
-    `where` begins the message of errors: TypeError for anything else, ValueError for a spec without a mesh.
+    Of a `Format` it is the placement. `where` begins the message of errors: TypeError for anything else, ValueError for
+    a spec without a mesh.
     """
     if place is None or isinstance(place, SingleDeviceSharding):
         return place
@@ -66,6 +68,8 @@ def sharding_of(where: str, place: AnyValue) -> Sharding | None:
             raise ValueError(f"{where}: {error}") from None
     if isinstance(place, Sharding):
         return place
+    if isinstance(place, Format):
+        return sharding_of(where, placement_of(where, place))
     if hasattr(place, "platform") and hasattr(place, "process_index"):
         return SingleDeviceSharding(place)
     raise TypeError(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from pullback._core import tree_paths
 from pullback._core.dtypes import promote_types
+from pullback._core.errors import boundary
 from pullback._core.tree import IsLeaf
 from pullback._core.tree_paths import KeyPath, keystr
-from pullback._core.typing import DTypeLike, PyTree
+from pullback._core.typing import AnyValue, DTypeLike, PyTree
 from pullback.tree_util import tree_flatten
 
+F = TypeVar("F", bound=Callable)
 Tolerance: TypeAlias = float | Mapping[Any, float] | None
 
 # how far results of a dtype may differ, absolutely and relatively; integers not at all
@@ -62,9 +64,22 @@ def prefix_errors(prefix_tree: PyTree, full_tree: PyTree, is_leaf: IsLeaf = None
     return [make(*difference) for difference in tree_paths.prefix_errors(prefix_tree, full_tree, is_leaf)]
 
 
+def api_boundary(fun: F, **options: AnyValue) -> F:
+    """A public function of another package: exceptions leave it without frames of ours and of excluded paths."""
+    return boundary(fun)
+
+
+def flatten_one_level(tree: PyTree) -> tuple[list[PyTree], Any]:
+    """The children of a container and what is beside them; ValueError for a leaf."""
+    found = tree_paths.one_level(tree)
+    if found is None:
+        raise ValueError(f"can't tree-flatten type: {type(tree)}")
+    return [child for _, child in found[0]], found[1]
+
+
 def to_complex_dtype(dtype: DTypeLike) -> np.dtype:
     """The complex dtype that holds the numbers of another."""
     return promote_types(dtype, np.complex64)
 
 
-__all__ = ["check_close", "prefix_errors", "to_complex_dtype"]
+__all__ = ["api_boundary", "check_close", "flatten_one_level", "prefix_errors", "to_complex_dtype"]

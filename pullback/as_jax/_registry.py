@@ -1,4 +1,4 @@
-"""What JAX's own registries answer: which classes are pytree nodes, and which engines have been started."""
+"""What JAX's own registries answer: classes of pytree nodes, engines that have been started, the processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pullback._core.tree import registry
-from pullback._xla import engine
+from pullback._xla import distributed, engine
 
 
 class _Registry:
@@ -33,3 +33,25 @@ class _Backends(Mapping[str, Any]):
 
 
 backends = _Backends()
+
+
+class _Processes:
+    """Which process this is, and jaxlib's client for meeting the others, None for one process alone."""
+
+    @property
+    def process_id(self) -> int:
+        session = distributed.session()
+        return 0 if session is None else session.process
+
+    @property
+    def num_processes(self) -> int:
+        session = distributed.session()
+        return 1 if session is None else session.count
+
+    @property
+    def client(self) -> Any:
+        session = distributed.session()
+        return None if session is None else session.client
+
+
+processes = _Processes()

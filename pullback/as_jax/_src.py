@@ -58,6 +58,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "to_complex_dtype": "pullback.as_jax._inside:to_complex_dtype",
         "prng_key": "pullback.dtypes:prng_key",
     },
+    "distributed": {"global_state": "pullback.as_jax._registry:processes"},
     "dispatch": {"wait_for_tokens": "pullback:effects_barrier"},
     "flatten_util": {"ravel_pytree": "pullback.flatten_util:ravel_pytree"},
     "literals": {},
@@ -70,7 +71,8 @@ _TABLE: dict[str, dict[str, str]] = {
     "state.types": {"AbstractRef": "pullback.ref:AbstractRef"},
     "traceback_util": {
         "_exclude_paths": "pullback._core.errors:excluded_paths",
-        "api_boundary": "pullback._core.errors:transparent",
+        "UnfilteredStackTrace": "pullback._core.errors:UnfilteredStackTrace",
+        "api_boundary": "pullback.as_jax._inside:api_boundary",
         "include_frame": "pullback._core.errors:include_frame",
         "register_exclusion": "pullback._core.errors:register_exclusion",
     },
@@ -81,6 +83,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "typing": {"ArrayLike": "pullback.typing:ArrayLike", "DTypeLike": "pullback.typing:DTypeLike"},
     "tree_util": {
         "_registry": "pullback.as_jax._registry:nodes",
+        "flatten_one_level": "pullback.as_jax._inside:flatten_one_level",
         "prefix_errors": "pullback.as_jax._inside:prefix_errors",
         **{
             name: f"pullback.tree_util:{name}"

@@ -8,4 +8,4 @@ from pullback.extend import backend, core, linear_util, source_info_util
 __all__ = ["backend", "core", "linear_util", "source_info_util"]
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__, {"random": "pullback.extend.random"})
+    __getattr__, __dir__ = _attributes(__name__, {name: f"{__name__}.{name}" for name in ("ifrt_programs", "random")})

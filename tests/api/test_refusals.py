@@ -150,6 +150,18 @@ def test_tangents_of_integers_are_zeros():
         pb.jvp(scaled, (2, 3.0), (1.0, 1.0))
 
 
+def test_an_integer_result_may_be_its_own_cotangent():
+    def doubled_and_rounded(x):
+        return 2 * x, x.astype(pnp.int32)
+
+    out, pull = pb.vjp(doubled_and_rounded, pnp.float32(3.7))
+    for cotangent in (out[1], 1, np.zeros((), pb.float0), np.int8(4)):
+        assert float(pull((pnp.float32(1), cotangent))[0]) == 2
+    for cotangent in (1.5, pnp.ones(2, pnp.int32)):
+        with pytest.raises(TypeError, match="has no derivative, so its tangent must be"):
+            pull((pnp.float32(1), cotangent))
+
+
 # --- functions outside ---
 
 

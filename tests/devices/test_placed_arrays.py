@@ -12,6 +12,7 @@ from on_meshes import LIBRARIES, both, mesh, over, put, refusal, same_places, sa
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import dtypes
+from pullback.experimental.layout import Format, Layout
 from pullback.sharding import SingleDeviceSharding
 
 X = np.arange(64, dtype=np.float32).reshape(8, 8) / 8
@@ -333,3 +334,12 @@ def test_libraries_are_compared_on_equal_meshes():
     ours, theirs = [mesh(lib) for lib in LIBRARIES]
     assert ours.device_ids.tolist() == theirs.device_ids.tolist()
     same_values(put(pb, X, "a"), put(jax, X, "a"), places=True)
+
+
+def test_a_format_is_a_placement():
+    """A layout goes along with it, as in `x.format` and in what checkpoints are restored by."""
+    for layout in (None, Layout((0, 1)), Layout.AUTO):
+        x = pb.device_put(np.ones((4, 2)), Format(layout, over(pb, "a")))
+        assert x.sharding == over(pb, "a")
+    with pytest.raises(ValueError, match=r"the order \(1, 0\) is refused: arrays are in row-major order, \(0, 1\)"):
+        pb.device_put(np.ones((4, 2)), Format(Layout((1, 0)), over(pb, "a")))
