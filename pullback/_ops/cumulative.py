@@ -22,7 +22,8 @@ from pullback._ops.reduce import highest, lowest
 from pullback._ops.rules import linear_jvp
 from pullback._ops.shape import move_axis
 from pullback._ops.slicing import axis_of, pad_p
-from pullback._ops.sort import along_axis, comparable
+from pullback._ops.sort import along_axis
+from pullback._ops.sort_numpy import comparable
 from pullback._ops.special import logaddexp
 from pullback._xla.attributes import int_array, int_matrix
 

@@ -18,12 +18,15 @@ from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import broadcasted_iota
+from pullback._ops.by_size import sorts_on_host
 from pullback._ops.gather_numpy import GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_in_dim, full, move_axis, reshape
 from pullback._ops.slicing import axis_of
+from pullback._ops.sort_numpy import comparable, sorted_together, sorted_values
 from pullback._ops.trig import real_dtype
+from pullback._xla import kernel_calls
 from pullback._xla.attributes import int_array
 
 _INDEX = np.dtype(np.int32)
@@ -94,30 +97,20 @@ def _sort_type(*xs, dimension, is_stable, num_keys):
     return list(xs)
 
 
-def comparable(x):
-    """A NumPy value with the same order, in a dtype that NumPy sorts."""
-    if x.dtype.isbuiltin != 1:
-        return x.astype(np.float32 if dtypes.is_float(x.dtype) else np.int32)
-    return x
-
-
 def _sort_kernel(*xs, dimension, is_stable, num_keys):
     if len(xs) == 1:
-        x = comparable(xs[0])
-        return [np.sort(x, axis=dimension, kind="stable" if _shows_order(x) else None)]
-    if num_keys == 1:
-        order = np.argsort(comparable(xs[0]), axis=dimension, kind="stable")
+        return [sorted_values(comparable(xs[0]), dimension)]
+    return sorted_together(list(xs), dimension, num_keys)
+
+
+def _sort_on_host(operands, results, num_keys):
+    if len(operands) == 1:
+        sorted_values(operands[0], -1, results[0])
     else:
-        order = np.lexsort([comparable(x) for x in xs[num_keys - 1 :: -1]], axis=dimension)
-    return [np.take_along_axis(x, order, dimension) for x in xs]
+        sorted_together(operands, -1, num_keys, results)
 
 
-def _shows_order(x: np.ndarray) -> bool:
-    """Whether equal elements can be told apart: -0 and 0. NumPy sorts others ten times as fast in any order."""
-    if not dtypes.is_float(x.dtype):
-        return dtypes.is_complex(x.dtype)
-    bits = np.ascontiguousarray(x).view(f"i{x.dtype.itemsize}")
-    return bool((bits == np.iinfo(bits.dtype).min).any())
+kernel_calls.routine("sort", _sort_on_host)
 
 
 def _before(block, a, b):
@@ -152,8 +145,23 @@ def _sort_lower(ctx, *xs, dimension, is_stable, num_keys):
 
     if xs[0].aval.ndim == 0:
         return list(xs)
+    if sorts_on_host(ctx, xs):
+        rows = [_axis_last(ctx, x, dimension) for x in xs]
+        outs = kernel_calls.kernel_call(ctx, "sort", rows, [x.aval for x in rows], num_keys)
+        return [_axis_last(ctx, y, dimension, back=True) for y in outs]
     attrs = f"dimension = {dimension} : i64, is_stable = {str(is_stable).lower()}"
     return ctx.op("stablehlo.sort", xs, [x.aval for x in xs], attrs, [ctx.region(scalars, comparator)])
+
+
+def _axis_last(ctx, x, axis, back=False):
+    """A value with the axis behind all others, or moved from there to its place."""
+    last = x.aval.ndim - 1
+    if axis == last:
+        return x
+    others = [i for i in range(last + 1) if i != axis]
+    order = [*range(axis), last, *range(axis, last)] if back else [*others, axis]
+    aval = make_aval(tuple(x.aval.shape[i] for i in order), x.aval.dtype)
+    return ctx.op("stablehlo.transpose", [x], aval, f"permutation = {int_array(order)}")
 
 
 def _sort_jvp(primals, tangents, dimension, is_stable, num_keys):

@@ -204,6 +204,8 @@ def read(buffer: AnyValue, aval: ShapedArray) -> np.ndarray:
     if _left_behind:
         wait(buffer)
     value = np.asarray(buffer)
+    if value.dtype.hasobject:
+        buffer.block_until_ready()  # raises the error of the program that failed
     return value if value.dtype is aval.dtype else host_value(value, aval)
 
 

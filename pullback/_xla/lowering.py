@@ -19,7 +19,7 @@ from pullback._core.primitive import missing_rule_message
 from pullback._core.sharding import Sharding
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
-from pullback._xla.attributes import int_array
+from pullback._xla.attributes import dense, int_array
 from pullback._xla.engine import carrier, is_stand_in, is_widened
 from pullback._xla.manual import Manual
 from pullback._xla.outlining import Part, parts, repeated_calls
@@ -66,30 +66,6 @@ def tensor_type(aval: ShapedArray) -> str:
     return text
 
 
-def dense(value: AnyValue, dtype: np.dtype) -> str:
-    """The text inside `dense<...>` of a scalar or an array."""
-    array = np.asarray(value, dtype)
-    if array.ndim == 0:
-        return _scalar_text(array[()], dtype)
-    if array.size == 0:
-        return ""
-    return '"0x' + np.ascontiguousarray(array).tobytes().hex().upper() + '"'
-
-
-def _scalar_text(x: AnyValue, dtype: np.dtype) -> str:
-    if dtype.kind == "b":
-        return "true" if x else "false"
-    if dtypes.is_integer(dtype):
-        return str(int(x))
-    if dtypes.is_complex(dtype):
-        part = np.dtype(np.float32 if dtype == np.complex64 else np.float64)
-        return f"({_scalar_text(part.type(x.real), part)}, {_scalar_text(part.type(x.imag), part)})"
-    if np.isfinite(x):
-        return f"{float(x):.17e}" if dtype.itemsize > 2 else f"{float(x):e}"
-    # MLIR reads values without a decimal form from their bits
-    return "0x" + np.asarray(x, dtype).tobytes()[::-1].hex().upper()
-
-
 # XLA inlines calls, unless it is told not to
 _APART = ', mhlo.frontend_attributes = {inlineable = "false"}'
 
@@ -127,6 +103,9 @@ class Module:
         # the `shard_map` that is being emitted, and the number of operations that exchange data
         self.manual: Manual | None = None
         self.channels: int = 0
+        # whether it leaves this process, and how many loops the part that is being emitted stands in
+        self.leaves: bool = False
+        self.loops: int = 0
         # the names of the part of the program that is being emitted
         self.scopes: tuple[str, ...] = ()
 
@@ -312,7 +291,7 @@ class Block:
         """A while loop; `test` and `step` emit the condition and the next state."""
         avals = [x.aval for x in state]
         if self.order is None:
-            return self.op("stablehlo.while", state, avals, "", [self.region(avals, test), self.region(avals, step)])
+            return self._while(state, avals, test, step)
 
         def ordered_test(block, args):
             block.order = args[-1]
@@ -324,14 +303,14 @@ class Block:
             return [*outs, block.order]
 
         avals = [*avals, _ORDER]
-        *outs, self.order = self.op(
-            "stablehlo.while",
-            [*state, self.order],
-            avals,
-            "",
-            [self.region(avals, ordered_test), self.region(avals, ordered_step)],
-        )
+        *outs, self.order = self._while([*state, self.order], avals, ordered_test, ordered_step)
         return outs
+
+    def _while(self, state: Sequence[Value], avals: list[ShapedArray], *parts: Callable[..., Any]) -> list[Value]:
+        self.module.loops += 1
+        regions = [self.region(avals, part) for part in parts]
+        self.module.loops -= 1
+        return self.op("stablehlo.while", state, avals, "", regions)
 
     def choose(
         self, index: Value, out_avals: Sequence[ShapedArray], branches: Sequence[Callable[[Block], Sequence[Value]]]

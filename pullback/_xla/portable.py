@@ -56,7 +56,7 @@ def lower_portable(jaxpr: Jaxpr, platforms: Sequence[str], spread: Spread | None
 
 def _module(jaxpr: Jaxpr, platform: str, one_of_several: bool, spread: Spread | None) -> Module:
     module = Module()
-    module.spread, module.platform = spread, platform
+    module.spread, module.platform, module.leaves = spread, platform, True
     module.names["main"] = 1
     module.repeated = repeated_calls(jaxpr)
     block = Block(module)

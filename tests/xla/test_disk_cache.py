@@ -57,6 +57,15 @@ def test_compiled_once():
     assert len(compilation_cache.programs()) == 1
 
 
+def test_programs_that_call_routines_of_numpy():
+    x = np.arange(10_000.0)
+    *first, y = counted(x=x)
+    *second, z = counted(x=x)
+    assert (first, second) == ([1, 0], [0, 1])
+    np.testing.assert_array_equal(y, z)
+    assert (np.diff(y) >= 0).all()
+
+
 def test_another_program_another_type_another_option():
     counted()
     assert counted(4.0)[0] == 1
