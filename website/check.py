@@ -113,14 +113,15 @@ def looked_at(page: Any, url: str, shot: Path) -> list[str]:
 
 def searched(page: Any, url: str, expected: str) -> list[str]:
     """Open the page of a search; what it does not find."""
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(f"{url}: a script raised {error}"))
     page.goto(url)
     try:
         page.wait_for_selector(f"#search-results a[href*='{expected}']", timeout=20_000)
     except Exception:  # a class of the browser's driver
-        return [f"{url}: no result on a page {expected}*"]
-    finally:
-        page.close()
-    return []
+        faults.append(f"{url}: no result on a page {expected}*")
+    page.close()
+    return faults
 
 
 def shown(folder: Path) -> list[str]:

@@ -21,7 +21,7 @@ class EnglishAndChinese(SearchEnglish):
     """English words by their stems, Chinese text by pairs of characters."""
 
     lang = "en-zh"
-    language_name = "English and Chinese"
+    language_name = "English"  # by which the stemmer in JavaScript is named
     js_splitter_code = SPLITTER
 
     def split(self, input: str) -> list[str]:

@@ -37,6 +37,7 @@ add_module_names = False
 html_theme = "furo"
 html_title = f"pullback {version}"
 html_static_path = [str(HERE / "static")]
+html_favicon = str(HERE / "static/icon.svg")
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from website import reference
+from website import reference, translations
 
 ROOT = Path(__file__).resolve().parent.parent
 # texts of the repository that are pages of the site
@@ -19,9 +19,12 @@ TEXTS = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "docs/README.md": "contents.md",
+    "docs/zh/README.md": "zh/index.md",
 }
 FOLDERS = {"docs": "contents.md", "examples": "examples/index.md"}
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]*)(#[^)\s]*)?\)")
+LANGUAGE = re.compile(r"^\[(?:中文|English)\]\(\S+\)\n\n", re.MULTILINE)
+BLANK_END = re.compile(r"\n+(?=\n```$)", re.MULTILINE)  # doctest wants an empty line after a result, readers do not
 FENCE = re.compile(r"^```python\n(?=>>> )", re.MULTILINE)
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
@@ -103,6 +106,18 @@ def language_link(source: str) -> str:
     return ""
 
 
+def notice(page: Path, text: str) -> str:
+    """A page in Chinese for readers: without the digests, and with a line if the English page has gone on."""
+    english = translations.twin(page)
+    news = translations.behind(text, english.read_text(encoding="utf-8"))
+    text = translations.COMMENT.sub("\n", text)
+    if not news:
+        return text
+    title, _, rest = text.partition("\n")
+    link = os.path.relpath(english, page.parent)
+    return f"{title}\n\n```{{note}}\n[英文版]({link})有更新，本页尚未跟上。\n```\n{rest}"
+
+
 def stage(target: Path) -> list[str]:
     """Write the sources into a folder, which is emptied before; return the names of the reference."""
     shutil.rmtree(target, ignore_errors=True)
@@ -112,8 +127,11 @@ def stage(target: Path) -> list[str]:
     for source, page in known.items():
         path = ROOT / source
         text = script_page(path) if source.endswith(".py") else path.read_text(encoding="utf-8")
-        text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+        text = LANGUAGE.sub("", text)  # the site has a place of its own for it
+        if source.startswith("docs/zh/"):
+            text = notice(path, text)
         text = FENCE.sub("```pycon\n", relinked(language_link(source) + text, source, page, known, files))
+        text = "".join(BLANK_END.sub("", part) if i % 2 else part for i, part in enumerate(FENCED.split(text)))
         if page == "contents.md":
             text = "---\norphan: true\n---\n" + text
         if page == "index.md":
