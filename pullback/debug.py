@@ -23,6 +23,9 @@ from pullback._core.counters import counting as counters
 from pullback._core.lazy import attributes as _attributes
 from pullback._pictures.draw import Picture as Picture
 from pullback._pictures.draw import draw as draw
+from pullback._pictures.profile import Profile as Profile
+from pullback._pictures.profile import ProfileRow as ProfileRow
+from pullback._pictures.profile import profile as profile
 from pullback._progress import progress as progress
 
 __all__ = [
@@ -33,6 +36,8 @@ __all__ = [
     "NanReport",
     "OrderedDebugEffect",
     "Picture",
+    "Profile",
+    "ProfileRow",
     "Taps",
     "breakpoint",
     "callback",
@@ -44,6 +49,7 @@ __all__ = [
     "inspect_array_sharding",
     "log",
     "print",
+    "profile",
     "progress",
     "tap",
     "tapped",

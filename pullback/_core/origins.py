@@ -61,7 +61,7 @@ class Origin:
             self.forward = self.forward or other.location or other.forward
             self.rule = self.rule or other.rule
             self.equations += other.equations
-            self.calls = self.calls or other.calls
+            self.calls = other.calls + _beyond(other.calls, self.calls)  # the lines of a rule, below its function's
 
     def lines(self) -> list[str]:
         """The origin in words, one line each."""
@@ -198,6 +198,14 @@ def _calls(frame: FrameType | None) -> tuple[Location, ...]:
             found.append(Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back
     return () if frame is None else tuple(reversed(found))
+
+
+def _beyond(calls: tuple[Location, ...], others: tuple[Location, ...]) -> tuple[Location, ...]:
+    """Those of other calls that come after the ones in common."""
+    shared = 0
+    while shared < min(len(calls), len(others)) and calls[shared] == others[shared]:
+        shared += 1
+    return others[shared:]
 
 
 NO_CONTEXT: AbstractContextManager[None] = nullcontext()

@@ -64,6 +64,16 @@ def test_compiled_programs():
     np.testing.assert_allclose(pb.jit(layer)(0.5), 3 * np.sin(0.5), rtol=1e-6)
 
 
+def test_operations_with_bodies_in_compiled_programs():
+    def f(x):
+        with pb.named_scope("order"):
+            y = pnp.sort(x)
+        with pb.named_scope("total"):
+            return pnp.sum(y)
+
+    assert {"order/sort", "total/reduce_sum"} <= names_in(f, np.ones(5, np.float32))
+
+
 def test_errors_leave_no_name():
     @pb.named_scope("broken")
     def broken(x):
