@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from inspect import Signature
 from typing import Any, overload
 
 from pullback._api.compiled_refs import RefUse
@@ -70,9 +71,11 @@ class Compiler:
         self._cache = shared_cache(self._fun, self._settings._replace(inline=False))
         self._cache.setdefault("short way", self._fast_path)
 
-    def function(self) -> Callable:
+    def function(self, sig: Signature | None) -> Callable:
         """The compiled function, with the methods of this object as attributes."""
         compiled = wrapping(self._fun)(self._fast_path.function(self.call))
+        if sig is not None:
+            compiled.__signature__ = sig  # type: ignore[attr-defined]  # for who does not follow `__wrapped__`
         # searched for captured values; the other attributes are caches
         compiled.__closed_over__ = (self._fun,)  # type: ignore[attr-defined]
         compiled.__own__ = ("trace", "lower", "eval_shape", "wait", "clear_cache")  # type: ignore[attr-defined]
@@ -417,4 +420,4 @@ def jit(
         raise ValueError(f"jit of {function_name(fun)}: arguments {sorted(both)} are both static and donated")
     return Compiler(
         fun, Settings(nums, names, d_nums, d_names, bool(keep_unused), inline, options, tiered, shardings)
-    ).function()
+    ).function(sig)

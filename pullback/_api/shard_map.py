@@ -19,7 +19,7 @@ from pullback._core.trace import context
 from pullback._core.tree import tree_flatten, tree_leaves, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, tree_flatten_with_path, tree_map
 from pullback._core.typing import AxisName, F, PyTree, PyTreePrefix
-from pullback._higher_order.bodies import trace_body
+from pullback._higher_order.bodies import path_of, trace_body
 from pullback._higher_order.parts import parts_along
 from pullback._higher_order.shard_map import Layout, bind_shard_map
 from pullback._higher_order.varying import resolved
@@ -281,6 +281,13 @@ def pmap(
         rest = tuple([x for i, x in enumerate(args) if i not in fixed])
         flat = broadcast_prefix(axes, rest, is_leaf=lambda x: x is None) + [0] * len(tree_leaves(kwargs))
         leaves, tree = tree_flatten((rest, kwargs))
+        for i, (x, a) in enumerate(zip(leaves, flat, strict=True)):
+            if a is not None and not -np.ndim(x) <= a < np.ndim(x):
+                place = f"{path_of(tree, i)}, of shape {np.shape(x)}"
+                raise ValueError(
+                    f"pmap of {function_name(fun)}: in_axes: axis {a} of {place}, does not exist. Give None for what "
+                    "is not mapped, or make it static by static_broadcasted_argnums"
+                )
         sizes = {np.shape(x)[a] for x, a in zip(leaves, flat, strict=True) if a is not None}
         if axis_size is not None:
             sizes.add(axis_size)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
-from pullback._core.errors import fold
+from pullback._core.errors import boundary, fold
 from pullback._core.hitypes import all_parts, all_values, is_own_value, types_of_parts
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, registry, tree_structure
@@ -27,6 +27,9 @@ from pullback._xla.placed_runs import placed_run_of
 # tracing state, number of arguments if all are positional arrays (else -1), key from `_read` for others, run
 _NO_CALL = (None, 0, None, None)
 
+
+# chex tells compiled functions from others by this name among their globals
+api_boundary = boundary
 
 _flatten = registry.flatten
 _aval = attrgetter("aval")

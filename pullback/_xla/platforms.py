@@ -55,7 +55,7 @@ def client_of(platform: str, where: str = "") -> Any:
     lead, known = (f"{where}: " if where else ""), names()
     only = f"the only backend is {HOST!r}" if known == [HOST] else f"the backends are {', '.join(map(repr, known))}"
     help_ = ". `pip install 'pullback[cuda13]'` brings that of NVIDIA's GPUs" if asked in _NVIDIA else ""
-    raise RuntimeError(f"{lead}{only}, got {platform!r}{help_}")
+    raise RuntimeError(f"{lead}Unknown backend {platform!r}: {only}{help_}")
 
 
 def name_of(device: Any) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from pullback import errors
 from pullback._api.inspect import make_jaxpr
 from pullback._core.arguments import check_callable
-from pullback._core.array import Array, ArrayLike
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.config import config
 from pullback._core.errors import boundary, described, wrapping
 from pullback._core.jaxpr import eval_jaxpr
@@ -123,7 +123,7 @@ class Error:
         if first is None:
             return None
         _, _, values, text, place = first
-        args, kwargs = tree_map(lambda x: _shown(np.asarray(x)[place]), values)
+        args, kwargs = tree_map(lambda x: lift(np.asarray(x)[place]), values)
         return text.format(*args, **kwargs)
 
     def throw(self) -> None:
@@ -144,10 +144,6 @@ def _precedes(found: Any, other: Any) -> bool:
         if step < other_step:
             return True
     return False
-
-
-def _shown(value: Any) -> Any:
-    return value.item() if value.ndim == 0 else value
 
 
 register_pytree_node(Error, lambda err: ((err._checks,), err._texts), lambda texts, children: Error(children[0], texts))

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import functools
 import gc
+import inspect
 import pickle
 import threading
 import weakref
@@ -617,7 +618,7 @@ def test_the_one_device_under_all_its_names():
         ({"device": 3}, TypeError, "jit: device: expected None, a device, a sharding"),
         ({"in_shardings": ("x",)}, TypeError, "jit: in_shardings: expected None"),
         ({"out_shardings": "x"}, TypeError, "jit: out_shardings: expected None"),
-        ({"backend": "gpu"}, RuntimeError, "jit: the only backend is 'cpu', got 'gpu'"),
+        ({"backend": "gpu"}, RuntimeError, "jit: Unknown backend 'gpu': the only backend is 'cpu'"),
         ({"compiler_options": 3}, TypeError, "jit: compiler_options must map names of XLA's options"),
         ({"compiler_options": {"xla_nonsense": True}}, ValueError, "No such compile option: 'xla_nonsense'"),
         ({"compiler_options": {"xla_cpu_enable_fast_math": "maybe"}}, ValueError, "xla_cpu_enable_fast_math"),
@@ -659,3 +660,17 @@ def test_unused_arguments_are_donated_only_if_kept():
     x = pnp.arange(4.0) * 1
     pb.jit(donate_argnums=0, keep_unused=True)(lambda a, b: b + 1)(x, 1.0)
     assert x.is_deleted()
+
+
+def scaled(x, factor: float, *, power=2):
+    return factor * x**power
+
+
+def test_a_compiled_function_tells_its_parameters_to_those_who_do_not_follow_wrappers():
+    """As JAX's does, by which libraries sort arguments: chex's fake_pmap, for example."""
+    compiled = pb.jit(scaled, static_argnames="power")
+    assert inspect.signature(compiled, follow_wrapped=False) == inspect.signature(scaled)
+    assert inspect.getcallargs(compiled, 1.0, factor=2.0) == {"x": 1.0, "factor": 2.0, "power": 2}
+    # chex takes functions with this name among their globals for compiled ones
+    assert compiled.__wrapped__ is scaled
+    assert "api_boundary" in compiled.__globals__

@@ -265,7 +265,7 @@ def test_the_default_device():
     with pb.default_device("cpu"):
         assert pnp.ones(2).shape == (2,)
     assert config.jax_default_device is None
-    with pytest.raises(RuntimeError, match="default_device: the only backend is 'cpu'"):
+    with pytest.raises(RuntimeError, match="default_device: Unknown backend 'gpu': the only backend is 'cpu'"):
         pb.default_device("gpu")
     with pytest.raises(ValueError, match="default_device: new_val: expected a device of this process"):
         pb.default_device(3)

@@ -545,3 +545,8 @@ def test_the_own_index_where_the_compiler_divides_other_axes():
 
     g = pb.shard_map(outer, mesh=mesh, in_specs=P(None, "y"), out_specs=P(None, "y"), axis_names={"y"}, check_vma=False)
     np.testing.assert_array_equal(pb.jit(g)(placed), right + np.where(right, np.arange(4), 0))
+
+
+def test_pmap_refuses_a_number_that_is_to_be_mapped():
+    with pytest.raises(ValueError, match=r"in_axes: axis 0 of \[0\]\[1\], of shape \(\), does not exist"):
+        pb.pmap(lambda x, n: x * n)(np.ones((2, 3)), 100)

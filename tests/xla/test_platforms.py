@@ -87,7 +87,7 @@ def test_the_arguments_of_jit(far):
     assert isinstance(y, PlacedArray)  # on the host because somebody said so
     assert places(y) == (engine.device(),)
     np.testing.assert_allclose(y, 2 * np.sin(np.arange(3.0)), rtol=1e-6)
-    with pytest.raises(RuntimeError, match=r"jit: the backends are 'cpu', 'far'.*, got 'tpu'"):
+    with pytest.raises(RuntimeError, match="jit: Unknown backend 'tpu': the backends are 'cpu', 'far'"):
         pb.jit(wave, backend="tpu")
 
 
@@ -212,11 +212,13 @@ def test_loops_on_another_platform(far_first):
 
 
 def test_platforms_that_there_are_not():
-    with pytest.raises(RuntimeError, match=r"devices: the only backend is 'cpu', got 'tpu'$"):
+    with pytest.raises(RuntimeError, match=r"devices: Unknown backend 'tpu': the only backend is 'cpu'$"):
         pb.devices("tpu")
     pb.config.update("jax_platforms", "somewhere,cpu")
     try:
-        with pytest.raises(RuntimeError, match="config option 'platforms': the only backend is 'cpu', got 'somewhere'"):
+        with pytest.raises(
+            RuntimeError, match="config option 'platforms': Unknown backend 'somewhere': the only backend"
+        ):
             pb.jit(wave)(1.0)
         assert float(pnp.sin(0.0)) == 0.0  # eager code asks nobody
     finally:
