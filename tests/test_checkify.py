@@ -103,8 +103,10 @@ def test_nested():
         checkify.check_error(err)
         return y
 
-    err, _ = checkify.checkify(pb.jit(outer))(-1.0)
-    assert err.get().startswith("x must be positive, got -1.0")
+    for fun in (pb.jit(outer), outer):
+        err, _ = checkify.checkify(fun)(-1.0)
+        assert err.get().startswith("x must be positive, got -1.0")
+        assert checkify.checkify(fun)(1.0)[0].get() is None
 
 
 @pytest.mark.parametrize(

@@ -184,4 +184,5 @@ def linear_call(
     check_callable("linear_call", fun_transpose)
     call = custom_rules(fun)
     call.deftranspose(standing_for(fun_transpose)(lambda others, ct: (fun_transpose(others[0], ct),)), linear_argnums=1)
-    return call(residual_args, linear_args)
+    leaves, tree = lift_tree("linear_call", "the arguments", (residual_args, linear_args))
+    return call(*tree_unflatten(tree, leaves))

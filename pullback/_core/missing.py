@@ -79,7 +79,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (
             "buffer_callback compute_on control_deps fused jax2tf key_reuse "
-            "mosaic pallas random rnn roofline scheduling_groups shard_alike source_mapper topologies transfer "
+            "mosaic pallas rnn roofline scheduling_groups shard_alike source_mapper topologies transfer "
             "xla_metadata",
             "refused: it belongs to JAX's other devices, tools or trials",
         ),

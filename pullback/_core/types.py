@@ -8,14 +8,20 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.errors import described
+from pullback._core.lazy import LateModule
 from pullback._core.sharding import unspread
 from pullback._core.typing import AnyValue, DTypeLike, Shape, ShapeLike
+
+if TYPE_CHECKING:
+    from pullback._core import arguments
+else:  # it imports this module
+    arguments = LateModule("pullback._core.arguments")
 
 
 class AbstractValue:
@@ -287,6 +293,24 @@ class ShapeDtypeStruct:
         weak = ", weak_type=True" if self.weak_type else ""
         place = "" if self.sharding is None else f", sharding={self.sharding!r}"
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{weak}{place})"
+
+    @classmethod
+    def like(cls, x: AnyValue) -> ShapeDtypeStruct:
+        """The structure of an array, a number or another structure; of an array that was placed, with its sharding.
+
+        TypeError for anything else.
+
+        >>> import pullback as pb
+        >>> pb.ShapeDtypeStruct.like(pb.numpy.ones((2, 3)))
+        ShapeDtypeStruct(shape=(2, 3), dtype=float32)
+        """
+        if isinstance(getattr(x, "dtype", None), dtypes.ExtendedDType):
+            return cls(x.shape, x.dtype)
+        aval = arguments.aval_of(x)
+        if type(aval) is not ShapedArray:
+            raise TypeError(f"ShapeDtypeStruct.like: expected an array or a number, got {described(x)}")
+        placement = x.sharding if getattr(x, "committed", isinstance(x, ShapeDtypeStruct)) else None
+        return cls(aval.shape, aval.dtype, sharding=placement, weak_type=aval.weak_type)
 
     def update(self, **changes: AnyValue) -> ShapeDtypeStruct:
         """The structure with other values of some of its parts. TypeError for parts that it has not.

@@ -53,8 +53,9 @@ def export(
     """A function of arguments that returns the exported function for arguments of their types.
 
     Args:
-      fun_jit: the result of `jit`. Its static arguments become part of the exported function; donated ones are not
-        donated, since a call of it is part of another program, which has a `donate_argnums` of its own.
+      fun_jit: the result of `jit`, or a function of the library. Its static arguments become part of the exported
+        function; donated ones are not donated, since a call of it is part of another program, which has a
+        `donate_argnums` of its own.
       platforms: those that the module is to run on: "cpu", "cuda", "rocm", "tpu"; by default that of this process.
       disabled_checks: checks to leave out, made by `DisabledSafetyCheck`.
 
@@ -79,6 +80,8 @@ def export(
     >>> print(pb.grad(export.deserialize(data).call)(100.))
     1.0
     """
+    if not hasattr(fun_jit, "trace") and str(getattr(fun_jit, "__module__", "")).startswith("pullback."):
+        fun_jit = jit(fun_jit)  # JAX's own functions are jitted ones
     if not callable(getattr(fun_jit, "trace", None)):
         raise TypeError(f"export: expected a function that jit has made, got {described(fun_jit)}: export(jit(fun))")
     names = (default_export_platform(),) if platforms is None else tuple(platforms)

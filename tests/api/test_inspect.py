@@ -250,3 +250,15 @@ def test_types_stand_for_arrays():
         pb.jit(pnp.sin)(aval)
     for given in ("int8", np.dtype("int8"), np.int8):
         assert lax.dtype(given) == np.int8
+
+
+def test_structs_like_arrays():
+    like = pb.ShapeDtypeStruct.like
+    assert like(pnp.ones((2, 3), "bfloat16")) == pb.ShapeDtypeStruct((2, 3), "bfloat16")
+    assert like(np.ones(2, "int8")) == pb.ShapeDtypeStruct((2,), "int8")
+    assert like(1.0) == pb.ShapeDtypeStruct((), "float32", weak_type=True)
+    assert like(pb.random.key(0)).dtype == pb.random.key(0).dtype
+    placed = pb.device_put(np.ones(8), pb.sharding.NamedSharding(pb.make_mesh((2,), ("i",)), pb.P("i")))
+    assert like(placed).sharding == like(like(placed)).sharding == placed.sharding
+    with pytest.raises(TypeError, match="expected an array"):
+        like("text")

@@ -137,6 +137,11 @@ FUNCTIONS = [
 ]
 
 
+def test_functions_of_the_library_need_no_jit():
+    read = export.deserialize(export.export(pnp.sin)(X).serialize())
+    np.testing.assert_array_equal(read.call(X), pb.jit(pnp.sin)(X))
+
+
 @pytest.mark.parametrize("fun", FUNCTIONS, ids=lambda f: f.__name__)
 def test_transformations_of_what_was_read(fun):
     check_transformations(fun, X, Y)

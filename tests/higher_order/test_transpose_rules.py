@@ -117,3 +117,11 @@ def test_linear_function_in_a_jvp_rule():
     f = with_tangent(pnp.sin, lambda x, t: double(pnp.cos(x) * t))
     all_close(grad(f)(0.5), f32(2 * np.cos(0.5)), 10)
     assert calls
+
+
+def test_numbers_given_to_linear_call_are_arrays():
+    result = linear_call(lambda r, x: x / r, lambda r, ct: ct / r, 3.0, 1.0)
+    assert result.dtype == np.float32
+    assert result == np.float32(1) / np.float32(3)
+    with pytest.raises(TypeError, match="linear_call"):
+        linear_call(lambda r, x: x, lambda r, ct: ct, "three", 1.0)

@@ -58,6 +58,7 @@ CALLS = [
     ("transpose", (None,), {}),
     ("var", (1,), {}),
     ("view", ("int32",), {}),
+    ("byteswap", (), {}),
 ]
 
 
@@ -118,3 +119,18 @@ def test_methods_of_traced_arrays_differentiate():
     g = pb.grad(f)(M)
     assert g.shape == M.shape
     all_close(pb.jit(pb.grad(f))(M), g, 10)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "bfloat16", "complex64"])
+def test_byteswap(dtype):
+    x = np.arange(6).reshape(2, 3).astype(pnp.dtype(dtype))
+    for swapped in (pnp.asarray(x).byteswap(), pb.jit(pnp.ndarray.byteswap)(x)):
+        assert swapped.dtype == x.dtype
+        assert np.asarray(swapped).tobytes() == x.byteswap().tobytes()
+
+
+def test_choose():
+    choices = [M[0], M[1], 2 * M[2]]
+    picked = pnp.array([2, 0, 1, 1]).choose(choices)
+    np.testing.assert_array_equal(picked, np.choose([2, 0, 1, 1], choices))
+    np.testing.assert_array_equal(pnp.array([5]).choose(choices, mode="wrap"), 2 * M[2])

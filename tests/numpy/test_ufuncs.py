@@ -483,6 +483,8 @@ def test_piecewise_with_conditions_that_are_scalars():
         ([False, False], [1.0, 2.0, lambda v: v * 5]),
         ([x > 2, [True] * 4], [1.0, lambda v: v * 2]),
         (np.array([[True] * 4, [False] * 4]), [1.0, 2.0]),
+        (np.array([False, True, False]), [lambda v: v, lambda v: v * 10, 3.0]),
+        (np.array([False, False]), [1.0, 2.0, lambda v: v * 5]),
         ([np.True_], [lambda v: v + 1]),
     ):
         expected = jax.numpy.piecewise(x, conditions, choices)
@@ -490,6 +492,7 @@ def test_piecewise_with_conditions_that_are_scalars():
         np.testing.assert_array_equal(pb.jit(lambda v, c=conditions, f=choices: pnp.piecewise(v, c, f))(x), expected)
     np.testing.assert_array_equal(pnp.piecewise(x, [x > 2, True], [1.0, 2.0]), [2.0] * 4)
     np.testing.assert_array_equal(pnp.piecewise(x, True, [3.0]), np.piecewise(x, True, [3.0]))
+    np.testing.assert_array_equal(pnp.piecewise(x, x > 2, [3.0]), np.piecewise(x, x > 2, [3.0]))
     assert float(pb.jit(lambda v: pnp.piecewise(v, [v > 2, v > 3], [1.0, 2.0, 5.0]))(2.0)) == 5.0
     np.testing.assert_array_equal(pb.jit(lambda v: pnp.piecewise(v, [v[0] > 0, v[1] > 0], [1.0, 2.0]))(x), [2.0] * 4)
 

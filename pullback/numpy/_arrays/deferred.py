@@ -17,10 +17,10 @@ _OPERATORS = [f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r")]
 _OPERATORS += [f"__{name}__" for name in "abs eq ge gt invert le lt ne neg pos round".split()]
 _METHODS = (
     "T __array_namespace__ __contains__ __getitem__ __iter__ __setitem__ addressable_data addressable_shards all any "
-    "argmax argmin argpartition argsort astype at clip committed compress conj conjugate copy copy_to_host_async "
-    "cumprod cumsum device devices diagonal dot flatten global_shards imag is_fully_addressable is_fully_replicated mT "
-    "max mean min nonzero prod ptp ravel real repeat reshape round searchsorted sharding sort squeeze std sum swapaxes "
-    "take to_device trace transpose unsafe_buffer_pointer var view"
+    "argmax argmin argpartition argsort astype at byteswap choose clip committed compress conj conjugate copy "
+    "copy_to_host_async cumprod cumsum device devices diagonal dot flatten global_shards imag is_fully_addressable "
+    "is_fully_replicated mT max mean min nonzero prod ptp ravel real repeat reshape round searchsorted sharding sort "
+    "squeeze std sum swapaxes take to_device trace transpose unsafe_buffer_pointer var view"
 ).split()
 
 

@@ -21,6 +21,7 @@ from pullback._xla import engine
 from pullback.numpy._creation import creation, grids
 from pullback.numpy._creation.creation import copied
 from pullback.numpy._elementwise import complex_parts, logic, rounding, selection
+from pullback.numpy._functional import piecewise
 from pullback.numpy._indexing import indexing
 from pullback.numpy._indexing.at import At
 from pullback.numpy._products import contractions
@@ -345,11 +346,13 @@ _METHODS = {
     "take": indexing.take,
     "astype": _astype,
     "view": queries.view,
+    "byteswap": queries.byteswap,
     "copy": _copy,
     "conj": complex_parts.conj,
     "conjugate": complex_parts.conj,
     "round": rounding.round,
     "clip": selection.clip,
+    "choose": piecewise.choose,
     "dot": contractions.dot,
     "sum": reductions.sum,
     "prod": reductions.prod,

@@ -37,7 +37,10 @@ class _Concatenator:
         settings, matrix = self.settings, ""
         if pieces and isinstance(pieces[0], str):
             matrix = pieces[0] if pieces[0] in ("r", "c") else ""
-            settings = (0, 1, -1) if matrix else self._directive(pieces[0])
+            if not matrix:
+                settings = self._directive(pieces[0])
+            elif self is r_:  # those of c_ make columns already
+                settings = 0, 1, -1
             del pieces[0]
         if any(isinstance(piece, str) for piece in pieces):
             raise ValueError(f"{self.name}: a string that says how to join must come first, got {key!r}")

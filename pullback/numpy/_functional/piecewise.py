@@ -97,8 +97,9 @@ def piecewise(
 ) -> Array:
     """The function (or constant) of the last condition that is true, applied to `x`, elementwise.
 
-    One more function than conditions is the default, which else is 0. All are evaluated everywhere; the derivative is
-    that of the selected one, whatever the others are there.
+    One more function than conditions is the default, which else is 0. An array of conditions has one for each function
+    along its first axis, or else is one condition, as in NumPy. All functions are evaluated everywhere; the derivative
+    is that of the selected one, whatever the others are there.
     ValueError for another count of functions.
 
     >>> import pullback.numpy as pnp
@@ -107,11 +108,13 @@ def piecewise(
     Array([ 2., 30.], dtype=float32)
     """
     x = as_operand(x, "piecewise", 0)
+    functions = list(funclist)
     if not isinstance(condlist, (list, tuple)):
         conditions = as_operand(condlist, "piecewise", 1)
-        condlist = unstack(conditions) if conditions.aval.ndim > x.aval.ndim else [conditions]
+        ndim = conditions.aval.ndim
+        several = ndim > x.aval.ndim or (ndim and len(conditions) in (len(functions), len(functions) - 1))
+        condlist = unstack(conditions) if several else [conditions]
     masks = [as_operand(from_list(c), "piecewise", 1) for c in condlist]
-    functions = list(funclist)
     if len(functions) == len(masks):
         default: Any = 0
     elif len(functions) == len(masks) + 1:

@@ -14,7 +14,7 @@ from pullback._core.typing import AnyValue, Axis, Device, DTypeLike, SupportsDTy
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import bitcast_convert_type, concatenate
-from pullback._ops.slicing import slice_in_dim
+from pullback._ops.slicing import rev, slice_in_dim
 from pullback._ops.trig import complex as make_complex
 from pullback._ops.trig import imag, real_dtype
 from pullback._ops.trig import real as real_part
@@ -269,3 +269,19 @@ def _merged(x: Array) -> Array:
 
 def _refuse_view(x: Array, target: np.dtype) -> None:
     raise ValueError(f"view: the last axis of {x.aval.str_short()} does not divide into elements of {target.name}")
+
+
+@boundary
+def byteswap(x: Array) -> Array:
+    """The elements with their bytes in the other order; of complex ones, those of each part.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.array([1, 256], "int16").byteswap()
+    Array([256,   1], dtype=int16)
+    """
+    own = x.aval.dtype
+    if dtypes.is_complex(own):
+        return make_complex(byteswap(real_part(x)), byteswap(imag(x)))
+    if own.itemsize == 1:
+        return x
+    return bitcast_convert_type(rev(bitcast_convert_type(x, np.uint8), (x.aval.ndim,)), own)
