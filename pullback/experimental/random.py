@@ -20,6 +20,7 @@ from pullback._core.refs import Ref
 from pullback._core.typing import DTypeLike
 from pullback.numpy import asarray as _asarray
 from pullback.numpy import zeros as _zeros
+from pullback.random.key_arrays import PRNGKeyArray
 from pullback.tree_util import register_dataclass as _register_dataclass
 
 __all__ = ["StatefulPRNG", "stateful_rng"]
@@ -46,11 +47,11 @@ class StatefulPRNG:
     0.5302608 0.72766423
     """
 
-    _base_key: Array
+    _base_key: PRNGKeyArray
     _counter: Ref
 
     @_boundary
-    def key(self, shape: int | Sequence[int] = ()) -> Array:
+    def key(self, shape: int | Sequence[int] = ()) -> PRNGKeyArray:
         """A new key, or an array of keys; the counter goes on by one.
 
         Raises ValueError for a generator that `split` has made, outside of the `vmap` it is for.
