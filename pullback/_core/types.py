@@ -8,20 +8,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.errors import described
-from pullback._core.lazy import LateModule
 from pullback._core.sharding import unspread
 from pullback._core.typing import AnyValue, DTypeLike, Shape, ShapeLike
-
-if TYPE_CHECKING:
-    from pullback._core import arguments
-else:  # it imports this module
-    arguments = LateModule("pullback._core.arguments")
 
 
 class AbstractValue:
@@ -304,13 +298,16 @@ class ShapeDtypeStruct:
         >>> pb.ShapeDtypeStruct.like(pb.numpy.ones((2, 3)))
         ShapeDtypeStruct(shape=(2, 3), dtype=float32)
         """
-        if isinstance(getattr(x, "dtype", None), dtypes.ExtendedDType):
-            return cls(x.shape, x.dtype)
-        aval = arguments.aval_of(x)
-        if type(aval) is not ShapedArray:
+        if type(x) in (bool, int, float, complex):
+            return cls((), dtypes.python_scalar_dtype(type(x)), weak_type=type(x) is not bool)
+        aval = getattr(x, "aval", x)
+        dtype = getattr(aval, "dtype", None)
+        if isinstance(aval, type) or not isinstance(dtype, np.dtype | dtypes.ExtendedDType):
             raise TypeError(f"ShapeDtypeStruct.like: expected an array or a number, got {described(x)}")
-        placement = x.sharding if getattr(x, "committed", isinstance(x, ShapeDtypeStruct)) else None
-        return cls(aval.shape, aval.dtype, sharding=placement, weak_type=aval.weak_type)
+        placed = getattr(x, "committed", isinstance(x, ShapeDtypeStruct))
+        asked = dtype if isinstance(dtype, dtypes.ExtendedDType) else dtypes.canonicalize_dtype(dtype)
+        weak = getattr(aval, "weak_type", False)
+        return cls(aval.shape, asked, sharding=x.sharding if placed else None, weak_type=weak)
 
     def update(self, **changes: AnyValue) -> ShapeDtypeStruct:
         """The structure with other values of some of its parts. TypeError for parts that it has not.
