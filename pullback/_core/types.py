@@ -300,8 +300,8 @@ class ShapeDtypeStruct:
         """
         if type(x) in (bool, int, float, complex):
             return cls((), dtypes.python_scalar_dtype(type(x)), weak_type=type(x) is not bool)
-        aval = getattr(x, "aval", x)
-        dtype = getattr(aval, "dtype", None)
+        aval: Any = getattr(x, "aval", x)
+        dtype: Any = getattr(aval, "dtype", None)
         if isinstance(aval, type) or not isinstance(dtype, np.dtype | dtypes.ExtendedDType):
             raise TypeError(f"ShapeDtypeStruct.like: expected an array or a number, got {described(x)}")
         placed = getattr(x, "committed", isinstance(x, ShapeDtypeStruct))
