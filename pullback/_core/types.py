@@ -305,7 +305,7 @@ class ShapeDtypeStruct:
         if isinstance(aval, type) or not isinstance(dtype, np.dtype | dtypes.ExtendedDType):
             raise TypeError(f"ShapeDtypeStruct.like: expected an array or a number, got {described(x)}")
         placed = getattr(x, "committed", isinstance(x, ShapeDtypeStruct))
-        asked = dtype if isinstance(dtype, dtypes.ExtendedDType) else dtypes.canonicalize_dtype(dtype)
+        asked: Any = dtype if isinstance(dtype, dtypes.ExtendedDType) else dtypes.canonicalize_dtype(dtype)
         weak = getattr(aval, "weak_type", False)
         return cls(aval.shape, asked, sharding=x.sharding if placed else None, weak_type=weak)
 
