@@ -19,6 +19,7 @@
 #   make inaccuracy  how often debug.find_inaccuracy is right, on FPBench's expressions: FPBENCH=folder ARGS="--points 20"
 #   make docs      the site, into build/docs/html
 #   make docs-check  its links and anchors; with Chromium, its pages in a browser, and pictures of them in build/docs/shots
+#   make dist      wheel and source distribution, each checked, installed in an environment of its own, and tried
 #   make clean     remove the environment and what the tools left behind
 # Another interpreter: make PYTHON=/path/to/python3.13 test
 
@@ -28,7 +29,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy inaccuracy gpu-check docs docs-check clean
+.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy inaccuracy gpu-check docs docs-check dist clean
 .DELETE_ON_ERROR:
 
 help:
@@ -116,13 +117,28 @@ inaccuracy: $(VENV)/with-bench
 	@$(BIN)/python -m benchmarks.inaccuracy $(FPBENCH) $(ARGS)
 
 # Warnings of Sphinx are errors: a link that leads nowhere among them.
-docs: $(VENV)/with-docs
+GALLERY := build/docs/gallery
+docs: $(VENV)/with-docs $(GALLERY)/drawn
 	@$(BIN)/python -m website.stage build/docs/source
 	@$(BIN)/python -m sphinx -q -W --keep-going -c website build/docs/source build/docs/html
 	@echo "build/docs/html/index.html"
 
+$(GALLERY)/drawn: $(wildcard examples/gallery/*.py) | $(VENV)/with-docs
+	@$(BIN)/python -m examples.gallery --out $(GALLERY) >/dev/null
+	@touch $@
+
 docs-check: docs $(VENV)/with-docs-check
 	@$(BIN)/python -m website.check build/docs/html
+
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' pullback/_core/version.py)
+dist: $(VENV)/with-dist
+	@rm -rf dist build/clean
+	@$(BIN)/python -m build --outdir dist
+	@$(BIN)/python -m twine check --strict dist/*
+	@for file in dist/*.whl dist/*.tar.gz; do \
+		rm -rf build/clean && $(PYTHON) -m venv build/clean && cp release/smoke.py build/clean && \
+		build/clean/bin/python -m pip install --quiet --disable-pip-version-check $$file && \
+		(cd build/clean && bin/python smoke.py $(VERSION)) || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage examples/out

@@ -23,6 +23,7 @@ SHOTS = (
     "accuracy",
     "reference/index",
     "reference/pullback.custom_derivatives",
+    "examples/gallery/index",
     "examples/05_fixed_point",
 )
 SEARCHES = {"custom_vjp": "custom", "checkpoint": "memory", "scan": "pullback.lax"}

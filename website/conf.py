@@ -34,6 +34,8 @@ python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
 add_module_names = False
 
+smartquotes = False  # a font for Chinese draws them wide
+
 html_theme = "furo"
 html_title = f"pullback {version}"
 html_static_path = [str(HERE / "static")]

@@ -21,8 +21,12 @@ TEXTS = {
     "docs/README.md": "contents.md",
     "docs/zh/README.md": "zh/index.md",
 }
-FOLDERS = {"docs": "contents.md", "examples": "examples/index.md"}
+FOLDERS = {"docs": "contents.md", "examples": "examples/index.md", "examples/gallery": "examples/gallery/index.md"}
+GALLERY = ROOT / "examples/gallery"
+PICTURES = ROOT / "build/docs/gallery"  # which `make docs` has the programs draw
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]*)(#[^)\s]*)?\)")
+# In Chinese a line may end anywhere; a browser would show a blank there.
+BROKEN = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
 LANGUAGE = re.compile(r"^\[(?:中文|English)\]\(\S+\)\n\n", re.MULTILINE)
 BLANK_END = re.compile(r"\n+(?=\n```$)", re.MULTILINE)  # doctest wants an empty line after a result, readers do not
 FENCE = re.compile(r"^```python\n(?=>>> )", re.MULTILINE)
@@ -32,7 +36,8 @@ FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 def pages() -> dict[str, str]:
     """Each text of the repository that is a page, and the page's file, both as paths with slashes."""
     guides = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
-    scripts = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").rglob("[0-9]*_*.py"))
+    scripts = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").glob("[0-9]*_*.py"))
+    scripts += sorted(path.relative_to(ROOT).as_posix() for path in GALLERY.glob("[a-z]*.py"))
     return {
         **{path: path.removeprefix("docs/") for path in guides},
         **{path: path.removesuffix(".py") + ".md" for path in scripts},
@@ -70,8 +75,28 @@ def script_page(path: Path) -> str:
     docstring = re.match(r'"""(.*?)"""\n', text, re.DOTALL)
     title, _, rest = (docstring[1] if docstring else path.stem).strip().partition("\n")
     code = text[docstring.end() :].strip() if docstring else text
+    if (PICTURES / f"{path.stem}.svg").is_file():
+        rest += f"\n\n![{title}]({path.stem}.svg)"
     rest = re.sub(r"``", "`", rest.strip())
     return f"# {title.rstrip('.')}\n\n{rest}\n\n`{path.relative_to(ROOT).as_posix()}`\n\n```python\n{code}\n```\n"
+
+
+def gallery(target: Path) -> str:
+    """The page of all pictures, which are copied beside it."""
+    lines = [
+        "# Gallery",
+        "",
+        "Complete programs of one page each, run by the tests; `python -m examples.gallery` draws them.",
+        "",
+    ]
+    names = [path.stem for path in sorted(GALLERY.glob("[a-z]*.py"))]
+    for name in names:
+        title = (GALLERY / f"{name}.py").read_text(encoding="utf-8").removeprefix('"""').partition("\n")[0].rstrip(".")
+        lines += [f"## [{title}]({name}.md)", ""]
+        if (PICTURES / f"{name}.svg").is_file():
+            shutil.copy(PICTURES / f"{name}.svg", target / "examples/gallery")
+            lines += [f"![{title}]({name}.svg)", ""]
+    return "\n".join([*lines, "```{toctree}", ":hidden:", "", *names, "```", ""])
 
 
 def sidebar(contents: str) -> list[tuple[str, list[str]]]:
@@ -110,7 +135,8 @@ def notice(page: Path, text: str) -> str:
     """A page in Chinese for readers: without the digests, and with a line if the English page has gone on."""
     english = translations.twin(page)
     news = translations.behind(text, english.read_text(encoding="utf-8"))
-    text = translations.COMMENT.sub("\n", text)
+    parts = FENCED.split(translations.COMMENT.sub("\n", text))
+    text = "".join(part if i % 2 else BROKEN.sub("", part) for i, part in enumerate(parts))
     if not news:
         return text
     title, _, rest = text.partition("\n")
@@ -138,7 +164,8 @@ def stage(target: Path) -> list[str]:
             text += "\n\n" + toctrees((ROOT / "docs/README.md").read_text(encoding="utf-8"), known)
         (target / page).parent.mkdir(parents=True, exist_ok=True)
         (target / page).write_text(text, encoding="utf-8")
-    scripts = [page.removesuffix(".md") for page in known.values() if page.startswith("examples/")]
+    (target / "examples/gallery/index.md").write_text(gallery(target), encoding="utf-8")
+    scripts = [page.removesuffix(".md") for page in known.values() if re.match(r"examples/\d", page)]
     listed = "\n".join(["```{toctree}", ":maxdepth: 1", "", *(f"/{name}" for name in scripts), "```", ""])
     (target / "examples/index.md").write_text(
         f"# Tutorial\n\nScripts that print each value beside a claim; `make demo` runs them.\n\n{listed}",

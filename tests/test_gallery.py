@@ -1,0 +1,132 @@
+"""The programs of the gallery run, and what they compute is right."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from examples.gallery.__main__ import NAMES
+
+
+def program(name):
+    """A program of the gallery."""
+    return importlib.import_module(f"examples.gallery.{name}")
+
+
+def test_every_program_is_tested():
+    assert NAMES == sorted(name.removeprefix("test_") for name in globals() if name.removeprefix("test_") in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_form(name):
+    module = program(name)
+    title = module.__doc__.partition("\n")[0]
+    assert title.endswith(".")
+    assert callable(module.run)
+    assert callable(module.draw)
+
+
+def test_pinn():
+    result = program("pinn").run()
+    assert float(result["largest error"]) < 0.02  # of a solution whose largest value is 1
+    assert float(result["loss"][-1]) < 1e-3 * float(result["loss"][0])
+
+
+def test_kalman_filter():
+    result = program("kalman_filter").run()
+    assert result["slope at the end"] < 1e-6
+    np.testing.assert_allclose(result["noise"][1], 2.0, rtol=0.2)  # 120 measurements: a standard error of 7 %
+    assert result["error of the filter"] < 0.6 * result["error of a measurement"]
+
+
+def test_kalman_filter_has_the_likelihood_of_a_gaussian_vector():
+    """The measurements are jointly Gaussian: their covariance by unrolling the motion."""
+    module = program("kalman_filter")
+    with pb.enable_x64():
+        seen = module.measurements()[1][:5]
+        log_noise = np.log([0.3, 1.0])
+        cov, columns = np.eye(2) * 1e-2, []
+        state_cov = np.zeros((5, 5))
+        for i in range(5):
+            cov = module.MOVE @ cov @ module.MOVE.T + 0.09 * module.PUSH
+            columns.append(cov)
+            for j in range(i + 1):
+                state_cov[i, j] = state_cov[j, i] = (np.linalg.matrix_power(module.MOVE, i - j) @ columns[j])[0, 0]
+        full = state_cov + np.eye(5)
+        expected = -0.5 * (seen @ np.linalg.solve(full, seen) + np.linalg.slogdet(2 * np.pi * full)[1])
+        np.testing.assert_allclose(module.log_likelihood(log_noise, seen), expected, rtol=1e-10)
+
+
+def test_sinkhorn():
+    module = program("sinkhorn")
+    result = module.run()
+    assert result["last"] < 0.02 * result["first"]
+    np.testing.assert_allclose(np.linalg.norm(result["end"], axis=1), 1.0, atol=0.15)
+    with pb.enable_x64():
+        cost = module.costs(np.asarray(result["start"], float)[:6], np.asarray(result["circle"], float)[::10])
+        plan = pb.jit(pb.grad(module.transport))(cost)
+        np.testing.assert_allclose(plan.sum(0), 1 / 6, rtol=1e-6)  # the last half round makes these right
+        np.testing.assert_allclose(plan.sum(1), 1 / 6, rtol=2e-2)  # and 200 rounds nearly those
+
+
+def test_hmc():
+    result = program("hmc").run()
+    assert 0.6 < float(result["accepted"]) < 1.0
+    # E[x] = 0, E[y] = 1, var(x) = 1, var(y) = 2.25; 64 chains of 500 points that depend on one another
+    np.testing.assert_allclose(result["mean"], [0.0, 1.0], atol=0.15)
+    np.testing.assert_allclose(result["variance"], [1.0, 2.25], rtol=0.25)
+
+
+def test_dp_sgd():
+    module = program("dp_sgd")
+    assert module.run()["right"] > 0.9
+    xs, labels = module.examples(20)
+    each = pb.vmap(pb.grad(module.loss), (None, 0, 0))({"w": pnp.zeros(2), "b": 0.0}, 10.0 * xs, labels)
+    clipped = pb.vmap(module.clipped)(each)
+    norms = np.sqrt((np.asarray(clipped["w"]) ** 2).sum(1) + np.asarray(clipped["b"]) ** 2)
+    assert norms.max() <= module.BOUND * (1 + 1e-6)
+    assert (norms > 0.999).any()
+
+
+def test_flash_attention():
+    result = program("flash_attention").run()
+    assert result["error of values"] < 1e-5
+    assert result["error of gradients"] < 1e-4
+    blocks, plain = np.asarray(result["kept"], float).T
+    np.testing.assert_allclose(blocks[1:] / blocks[:-1], 2.0, rtol=0.1)  # as the length
+    assert plain[-1] / plain[-2] > 3.5  # nearly as its square
+
+
+def test_flash_attention_has_right_rules():
+    module = program("flash_attention")
+    keys = pb.random.split(pb.random.key(1), 3)
+    report = pb.check_rules(module.attention, *(pb.random.normal(key, (16, 4)) for key in keys), raise_on_error=False)
+    assert report.ok, report
+
+
+def test_bilevel():
+    module = program("bilevel")
+    result = module.run()
+    assert result["errors"][-1] < 0.9 * result["errors"][0]
+    assert result["penalties"][:2].max() < result["penalties"][2:].min()  # the two features that matter are kept
+    with pb.enable_x64():
+        train, held_out = module.data(0), module.data(1)
+        at, step = np.full(10, -1.0), 1e-4 * np.eye(10)[3]
+        difference = module.outer(at + step, train, held_out) - module.outer(at - step, train, held_out)
+        slope = pb.grad(module.outer)(at, train, held_out)[3]
+        np.testing.assert_allclose(slope, difference / 2e-4, rtol=1e-5)
+
+
+def test_rendering():
+    module = program("rendering")
+    disc = module.run()["disc"]
+    np.testing.assert_allclose(disc["centre"], module.TRUTH["centre"], atol=0.02)  # half a pixel
+    np.testing.assert_allclose(disc["radius"], module.TRUTH["radius"], atol=0.02)
+
+
+def test_neural_ode():
+    result = program("neural_ode").run(60)
+    assert result["last"] < 0.05
+    assert result["losses"][-1] < 0.2 * result["losses"][60]
