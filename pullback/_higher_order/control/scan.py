@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from pullback._analysis.dependence import dependent_results, depends_on
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr, Var, eval_jaxpr
 from pullback._core.lists import chosen, cut, filled, fixed_point, merged, others
 from pullback._core.origins import NO_CONTEXT, InStep, origins_are_tracked
 from pullback._core.primitive import HigherOrder
 from pullback._core.trace import is_linear
-from pullback._core.types import ShapedArray, make_aval, matches
+from pullback._core.types import ShapedArray, matches
 from pullback._core.zeros import zero_of
 from pullback._higher_order.call import check_operands
 from pullback._higher_order.call_rules import active_of, wanted_of
 from pullback._higher_order.control.eager_budget import are_placed, cost, is_beyond, run_compiled
+from pullback._higher_order.control.scan_lowering import lower
 from pullback._higher_order.control.scan_saving import save
 from pullback._ops.identity import stage_closed
 from pullback._ops.own_types import by_parts, entry, leading_length, placeholder, stack_entries
@@ -36,7 +35,6 @@ from pullback._transforms.linearize import Linearized
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr
 from pullback._transforms.transpose import pull, record_linear
 from pullback._transforms.vmap import batch_jaxpr, with_leading, without_leading
-from pullback._xla.attributes import int_array
 
 
 def _bodies(params):
@@ -137,56 +135,6 @@ def _type(*avals, jaxpr, length, reverse, num_consts, num_carry, unroll):
     if not all(map(matches, carry, jaxpr.out_avals)):
         raise TypeError(f"scan: the carry changes its type from {carry} to {jaxpr.out_avals[:num_carry]}")
     return [*carry, *(with_leading(y, length) for y in jaxpr.out_avals[num_carry:])]
-
-
-def _lower(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
-    ys_avals = [with_leading(y, length).strip_weak_type() for y in jaxpr.out_avals[num_carry:]]
-    index = make_aval((), np.dtype(np.int32))
-    zero = ctx.constant(0, index)
-    buffers = [ctx.constant(0, y) for y in ys_avals]
-    if length == 0:
-        return [*operands[num_consts : num_consts + num_carry], *buffers]
-    state = [zero, *operands, *buffers]
-    n, m = 1 + num_consts, 1 + num_consts + num_carry
-    k = 1 + len(operands)
-    steps = next(d for d in range(max(1, min(unroll, length)), 0, -1) if length % d == 0)
-
-    def test(block, args):
-        return [block.compare("LT", args[0], block.constant(length, index))]
-
-    def body(block, args):
-        i, carry, ys = args[0], args[n:m], args[k:]
-        for _ in range(steps):
-            where = i
-            if reverse:
-                where = block.op("stablehlo.subtract", [block.constant(length - 1, index), i])
-            xs = [_read(block, x, where) for x in args[m:k]]
-            outs = block.inline(jaxpr, [*args[1:n], *carry, *xs])
-            carry = outs[:num_carry]
-            ys = [_write(block, y, buffer, where) for y, buffer in zip(outs[num_carry:], ys, strict=True)]
-            i = block.op("stablehlo.add", [i, block.constant(1, index)])
-        return [i, *args[1:n], *carry, *args[m:k], *ys]
-
-    outs = ctx.loop(state, test, body)
-    return [*outs[n:m], *outs[k:]]
-
-
-def _read(block, x, i):
-    inner = x.aval.shape[1:]
-    zero = block.constant(0, i.aval)
-    row = block.op(
-        "stablehlo.dynamic_slice",
-        [x, i, *(zero for _ in inner)],
-        make_aval((1, *inner), x.aval.dtype),
-        f"slice_sizes = {int_array((1, *inner))}",
-    )
-    return block.reshape(row, inner)
-
-
-def _write(block, y, buffer, i):
-    zero = block.constant(0, i.aval)
-    row = block.reshape(y, (1, *y.aval.shape))
-    return block.op("stablehlo.dynamic_update_slice", [buffer, row, i, *(zero for _ in y.aval.shape)], buffer.aval)
 
 
 # --- differentiation ---
@@ -482,7 +430,7 @@ def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry,
 scan_p.thread = _thread
 scan_p.evaluate = _evaluate
 scan_p.abstract_eval = _type
-scan_p.lower = _lower
+scan_p.lower = lower
 scan_p.jvp = _jvp
 scan_p.linearize = _linearize
 scan_p.taylor = _taylor

@@ -38,6 +38,8 @@ from pullback._higher_order.control.batched_choice import replaceable_by_chosen,
 from pullback._higher_order.control.bounded_while import nested_scans
 from pullback._higher_order.control.eager_budget import are_placed, cost, is_beyond, run_compiled
 from pullback._higher_order.control.effects_under_vmap import batch_by_scan
+from pullback._higher_order.control.pack_lowering import spread, stacked
+from pullback._higher_order.control.packing import packed
 from pullback._higher_order.host.callback import without_debug_callbacks
 from pullback._ops.own_types import chosen_entries
 from pullback._ops.reduce import reduce_or
@@ -226,12 +228,19 @@ def _type(*avals, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
 
 
 def _lower(ctx, *operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
-    n, m, end = cond_consts, cond_consts + body_consts, len(operands)
+    state = [*operands]
+    cond_values, body_values, carry = _split(state, cond_consts, body_consts)
+    loop = packed(body_jaxpr, body_consts, len(carry))
+    if loop is not None:
+        body_values, carry = stacked(ctx, body_values, loop.consts), stacked(ctx, carry, loop.carry)
+        state = [*cond_values, *body_values, *carry]
+    n, m, end = cond_consts, cond_consts + len(body_values), len(state)
     # the number of steps, if there is a bound, is the last element of the state
     count = [] if max_steps is None else [ctx.constant(0, make_aval((), np.dtype(np.int32)))]
 
     def test(block, xs):
-        goes_on = block.inline(cond_jaxpr, [*xs[:n], *xs[m:end]])
+        now = xs[m:end] if loop is None else spread(block, xs[m:end], loop.carry, inside=True)
+        goes_on = block.inline(cond_jaxpr, [*xs[:n], *now])
         if max_steps is None:
             return goes_on
         within = block.compare("LT", xs[end], block.constant(max_steps, xs[end].aval))
@@ -239,9 +248,10 @@ def _lower(ctx, *operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max
 
     def step(block, xs):
         more = [block.op("stablehlo.add", [x, block.constant(1, x.aval)]) for x in xs[end:]]
-        return [*xs[:m], *block.inline(body_jaxpr, xs[n:end]), *more]
+        return [*xs[:m], *block.inline(body_jaxpr if loop is None else loop.jaxpr, xs[n:end]), *more]
 
-    return ctx.loop([*operands, *count], test, step)[m:end]
+    last = ctx.loop([*state, *count], test, step)[m:end]
+    return last if loop is None else spread(ctx, last, loop.carry)
 
 
 def _jvp(primals, tangents, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
