@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pullback._core.compilations import Compilation, watching
+from pullback._core.notebooks import table
 
 _STAGES = ("trace", "lower", "compile", "first_run")
 
@@ -38,6 +39,20 @@ class CompileReport:
     def __str__(self) -> str:
         if not self.programs:
             return "nothing was traced or compiled"
+        rows = self._table()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+        lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[-1]]).rstrip() for row in rows]
+        return "\n".join([*lines, self._sum()])
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._table()
+        return table(self._sum() if rows else str(self), head, rows)
+
+    def _sum(self) -> str:
+        return f"{len(self.programs)} programs, {self.seconds:.3f} s"
+
+    def _table(self) -> list[list[str]]:
+        """The cells of the table, the names of the columns first."""
         tiered = any(program.interpreted for program in self.programs)
         rows = [["", "trace", "lower", "compile", "first run", "program from", "traced because of"]]
         if tiered:
@@ -48,9 +63,7 @@ class CompileReport:
             if tiered:
                 cells.append(_first_tier(program))
             rows.append([program.name, *cells, program.origin, program.reason])
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-        lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[-1]]).rstrip() for row in rows]
-        return "\n".join([*lines, f"{len(self.programs)} programs, {self.seconds:.3f} s"])
+        return rows
 
 
 def _first_tier(program: Compilation) -> str:

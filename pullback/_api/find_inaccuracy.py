@@ -21,6 +21,7 @@ from pullback._core.array import ConcreteArray, array_of, is_array_like, lift
 from pullback._core.config import config
 from pullback._core.errors import Location, boundary, describe_function, fold, wrapping
 from pullback._core.nans import watching
+from pullback._core.notebooks import table
 from pullback._core.option_contexts import debug_nans, enable_x64
 from pullback._core.primitive import Primitive
 from pullback._core.trace import context
@@ -134,6 +135,14 @@ class InaccuracyReport:
         return "\n  ".join(lines)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        lost = ", ".join(f"{name}: relative error {error:.1e}" for name, error in self.errors.items())
+        rows = [
+            (str(n), row.primitive, "\n".join(row.lines()[1:]), row.advice or "") for n, row in enumerate(self.rows, 1)
+        ]
+        heading = f"find_inaccuracy of {self.subject}: {lost or 'no digits lost'}"
+        return table(heading, ("", "operation", "what is known of it", "better"), rows)
 
 
 @boundary

@@ -11,6 +11,7 @@ from pullback._core.arguments import argument_path, check_callable
 from pullback._core.array import ConcreteArray, is_array_like, lift
 from pullback._core.errors import boundary, describe_function, fold, wrapping
 from pullback._core.nans import Birth, describe_value, find, recording
+from pullback._core.notebooks import preformatted
 from pullback._core.option_contexts import debug_nans
 from pullback._core.trace import context
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
@@ -69,6 +70,9 @@ class NanReport:
         return "\n  ".join(lines)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
 
 def _leaves_with_nan(kinds: tuple[str, ...], tree: PyTree, name: Callable[[tuple], str]) -> list[str]:

@@ -11,6 +11,7 @@ from pullback._core.array import ConcreteArray
 from pullback._core.errors import boundary
 from pullback._core.hitypes import part_types
 from pullback._core.jaxpr import Equation
+from pullback._core.notebooks import table
 from pullback._core.option_contexts import debug_nans
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
@@ -161,6 +162,12 @@ class SavedResiduals:
 
     def __len__(self) -> int:
         return len(self.residuals)
+
+    def _repr_html_(self) -> str:
+        rows = sorted(self.residuals, key=lambda r: -r.nbytes)
+        heading = f"{len(rows)} residual{'s' * (len(rows) != 1)} of {self.nbytes:,} bytes"
+        cells = [(f"{r.nbytes:,}", r.aval.str_short(), r.source) for r in rows]
+        return table(heading, ("bytes", "type", "where it is made"), cells)
 
     def __repr__(self) -> str:
         rows = sorted(self.residuals, key=lambda r: -r.nbytes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pullback._api.primitive_class import HiPrim
 from pullback._api.rules import custom_rules
+from pullback._core.notebooks import preformatted
 
 
 @dataclass
@@ -37,6 +38,9 @@ class Report:
         lines += ["  " + line for line in self.failures]
         lines += [f"  {mode} is derived from {source}" for mode, source in self.derived.items()]
         return "\n".join(lines + ["  note: " + line for line in self.notes])
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
 
 def derived_modes(fun: Callable) -> dict[str, str]:

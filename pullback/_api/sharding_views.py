@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from pullback._core.array import ArrayLike, lift
 from pullback._core.errors import boundary, described
+from pullback._core.meshes import label_of
 from pullback._core.sharding import Sharding
 from pullback._core.typing import AnyValue, ShapeLike
 from pullback._ops.inspect_sharding import inspect_sharding_p
@@ -88,7 +88,7 @@ def visualize_sharding(
     tiles = sharding.tiles(len(whole))
     labels = np.empty(tiles.shape[:-1], object)
     for place in np.ndindex(labels.shape):
-        labels[place] = _label([sharding.flat_devices[i] for i in tiles[place]])
+        labels[place] = label_of([sharding.flat_devices[i] for i in tiles[place]])
     grid = labels.reshape(1, -1) if labels.ndim == 1 else labels
     print(_drawn(grid, max(1, round(scale)), min_width, max_width))
 
@@ -96,10 +96,6 @@ def visualize_sharding(
 def _check_rank(function: str, shape: Sequence[int]) -> None:
     if len(shape) not in (1, 2):
         raise ValueError(f"{function}: an array of one or two axes can be drawn, got the shape {tuple(shape)}")
-
-
-def _label(devices: Sequence[Any]) -> str:
-    return f"{devices[0].platform.upper()} {','.join(str(device.id) for device in sorted(devices, key=lambda d: d.id))}"
 
 
 def _drawn(labels: np.ndarray, height: int, min_width: int, max_width: int) -> str:

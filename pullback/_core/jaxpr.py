@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from importlib import import_module
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pullback._core.array import ArrayLike, ConcreteArray, array_of
 from pullback._core.config import config
 from pullback._core.errors import Location
+from pullback._core.lazy import LateModule
 from pullback._core.origins import AtEquation, origins_are_tracked
 from pullback._core.scopes import in_scopes
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
+
+if TYPE_CHECKING:
+    from pullback._core import notebooks
+else:
+    notebooks = LateModule("pullback._core.notebooks")
 
 
 class Var:
@@ -246,6 +252,9 @@ class Jaxpr:
     def __repr__(self) -> str:
         return _format(self)
 
+    def _repr_html_(self) -> str:
+        return notebooks.jaxpr_html(str(self))
+
 
 def _loading(jaxpr: Jaxpr) -> str:
     import_module("pullback._core.printing")
@@ -356,6 +365,9 @@ class ClosedJaxpr:
         return f"{self.jaxpr}{effects}"
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return notebooks.jaxpr_html(str(self))
 
 
 class HeldJaxpr(NamedTuple):

@@ -9,12 +9,18 @@ from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pullback._core.config import config, set_state
+from pullback._core.lazy import LateModule
 from pullback._core.typing import AnyValue
+
+if TYPE_CHECKING:
+    from pullback._core import notebooks
+else:
+    notebooks = LateModule("pullback._core.notebooks")
 
 
 class AxisType(enum.Enum):
@@ -30,6 +36,11 @@ class AxisType(enum.Enum):
 
     def __repr__(self) -> str:
         return f"<AxisType.{self.name}: {self.value}>"
+
+
+def label_of(devices: Sequence[Any]) -> str:
+    """The name of devices in drawings: their platform and their numbers."""
+    return f"{devices[0].platform.upper()} {','.join(str(device.id) for device in sorted(devices, key=lambda d: d.id))}"
 
 
 def _axis_names(what: str, names: Any) -> tuple[Any, ...]:
@@ -193,6 +204,10 @@ class Mesh(AbstractMesh, ContextDecorator):
     def is_multi_process(self) -> bool:
         """Whether there are devices of other processes."""
         return len(self.local_devices) != self.devices.size
+
+    def _repr_html_(self) -> str:
+        rows = self.devices.reshape(-1, self.devices.shape[-1] if self.devices.ndim else 1)
+        return notebooks.grid(repr(self), [[label_of([device]) for device in row] for row in rows])
 
     def __enter__(self) -> Mesh:
         set_state("meshes", (*config.meshes, self))

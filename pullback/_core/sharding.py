@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pullback._core.errors import described
-from pullback._core.meshes import NO_MESH, AbstractMesh, Mesh
+from pullback._core.lazy import LateModule
+from pullback._core.meshes import NO_MESH, AbstractMesh, Mesh, label_of
 from pullback._core.typing import AnyValue, Shape
+
+if TYPE_CHECKING:
+    from pullback._core import notebooks
+else:
+    notebooks = LateModule("pullback._core.notebooks")
 
 Index = tuple[slice, ...]
 
@@ -368,6 +374,16 @@ class NamedSharding(Sharding):
 
     def __repr__(self) -> str:
         return f"NamedSharding(mesh={self.mesh!r}, spec={self.spec!r})"
+
+    def _repr_html_(self) -> str:
+        devices = self.flat_devices
+        if not devices or len(self.spec) > 2:
+            return notebooks.preformatted(repr(self))
+        tiles = self.tiles(len(self.spec))
+        # a part of the array in each box, the axis of an array of one axis from left to right
+        boxes = tiles.reshape(*(1,) * (3 - tiles.ndim), *tiles.shape)
+        labels = [[label_of([devices[i] for i in box]) for box in row] for row in boxes]
+        return notebooks.grid(repr(self), labels)
 
 
 class TiledSharding(Sharding):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ConcreteArray
 from pullback._core.refs import Ref, RefIndexer
 from pullback._core.typing import AnyValue
 
@@ -49,5 +49,6 @@ def defer(cls: type, names: list[str], module: str) -> None:
 
 defer(Array, _OPERATORS, "operators")
 defer(Array, _METHODS, "methods")
+defer(ConcreteArray, ["__treescope_ndarray_adapter__", "__treescope_repr__"], "treescope")
 defer(Ref, ["__getitem__", "__setitem__", "addupdate"], "references")
 defer(RefIndexer, ["__getitem__"], "references")
