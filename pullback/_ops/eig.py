@@ -8,6 +8,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops.arg_extremes import argmax
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add, div, mul, neg
@@ -31,7 +32,6 @@ from pullback._ops.matrices import (
     stacked_batch,
     workspace,
 )
-from pullback._ops.reduce import argmax
 from pullback._ops.shape import convert_element_type, reduce_sum
 from pullback._ops.trig import abs as magnitude
 from pullback._ops.trig import complex as complex_of

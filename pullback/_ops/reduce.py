@@ -1,4 +1,4 @@
-"""Reductions over axes: maximum, minimum, product, logic, and the indices of the maximum and minimum."""
+"""Reductions over axes: maximum, minimum, product, logic."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.primitive import Primitive
-from pullback._core.types import kept_shape, make_aval
-from pullback._core.typing import DTypeLike
+from pullback._core.types import kept_shape
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import reduced
 from pullback._ops.assemble import concatenate
@@ -30,7 +29,6 @@ from pullback._ops.shape import (
     transpose,
 )
 from pullback._ops.slicing import slice_in_dim
-from pullback._xla.attributes import int_array
 
 
 def lowest(dtype: np.dtype) -> Any:
@@ -254,93 +252,6 @@ def reduce_xor(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """
     x = lift(operand)
     return reduce_xor_p.bind(x, axes=_axes("reduce_xor", x, axes))
-
-
-# --- argmax and argmin: the first nan if there is one, else the first of the extreme elements ---
-
-
-def _arg_extreme(name: str, find, direction: str, identity) -> Primitive:
-    p = Primitive(name)
-
-    def abstract_eval(x, axes, index_dtype):
-        (axis,) = axes
-        if dtypes.is_complex(x.dtype):
-            raise TypeError(f"{name}: expected a real dtype (complex numbers have no order), got {x.str_short()}")
-        if not 0 <= axis < x.ndim or x.shape[axis] == 0:
-            raise ValueError(f"{name}: expected an axis of length at least 1, got axis {axis} of shape {x.shape}")
-        return make_aval(x.shape[:axis] + x.shape[axis + 1 :], index_dtype)
-
-    def kernel(x, axes, index_dtype):
-        if x.dtype.isbuiltin != 1:
-            x = x.astype(np.float32 if dtypes.is_float(x.dtype) else np.int32)
-        return find(x, axis=axes[0]).astype(index_dtype)
-
-    def lower(ctx, x, axes, index_dtype):
-        (axis,) = axes
-        scalars = [make_aval((), x.aval.dtype), make_aval((), index_dtype)]
-        position = ctx.op("stablehlo.iota", [], make_aval(x.aval.shape, index_dtype), f"iota_dimension = {axis} : i64")
-        start = [ctx.constant(identity(x.aval.dtype), scalars[0]), ctx.constant(0, scalars[1])]
-
-        def earlier(block, args):
-            a, i, b, j = args
-            is_better, is_equal = block.compare(direction, a, b), block.compare("EQ", a, b)
-            if dtypes.is_float(a.aval.dtype):
-                a_nan, b_nan = block.compare("NE", a, a), block.compare("NE", b, b)
-                only_a = block.op("stablehlo.and", [a_nan, block.op("stablehlo.not", [b_nan])])
-                is_better = block.op("stablehlo.or", [is_better, only_a])
-                is_equal = block.op("stablehlo.or", [is_equal, block.op("stablehlo.and", [a_nan, b_nan])])
-            first = block.op("stablehlo.and", [is_equal, block.compare("LT", i, j)])
-            chosen = block.op("stablehlo.or", [is_better, first])
-            return [block.op("stablehlo.select", [chosen, *pair], pair[0].aval) for pair in ((a, b), (i, j))]
-
-        shape = ctx.out_avals[0].shape
-        outs = ctx.op(
-            "stablehlo.reduce",
-            [x, position, *start],
-            [make_aval(shape, x.aval.dtype), make_aval(shape, index_dtype)],
-            f"dimensions = {int_array(axes)}",
-            [ctx.region([*scalars, *scalars], earlier)],
-        )
-        return outs[1]
-
-    p.abstract_eval, p.kernel, p.lower = abstract_eval, kernel, lower
-    p.batch = reduced_batch(p)
-    zero_jvp(p)
-    return p
-
-
-argmax_p: Primitive = _arg_extreme("argmax", np.argmax, "GT", lowest)
-argmin_p: Primitive = _arg_extreme("argmin", np.argmin, "LT", highest)
-
-
-def argmax(operand: ArrayLike, axis: int, index_dtype: DTypeLike) -> Array:
-    """The index of the first of the largest elements along `axis` (of the first nan, if there is one).
-
-    The result has the dtype `index_dtype` and one axis less. TypeError for complex dtypes, ValueError for an axis out
-    of bounds or of length 0.
-
-    >>> import numpy as np
-    >>> from pullback import lax
-    >>> print(lax.argmax(np.array([[1, 4], [3, 2]]), 1, "int32"))
-    [1 0]
-    """
-    x = lift(operand)
-    return argmax_p.bind(x, axes=_axes("argmax", x, (axis,)), index_dtype=dtypes.requested_dtype(index_dtype))
-
-
-def argmin(operand: ArrayLike, axis: int, index_dtype: DTypeLike) -> Array:
-    """The index of the first of the smallest elements along `axis` (of the first nan, if there is one).
-
-    The result has the dtype `index_dtype` and one axis less. TypeError for complex dtypes, ValueError for an axis out
-    of bounds or of length 0.
-
-    >>> import numpy as np
-    >>> from pullback import lax
-    >>> print(lax.argmin(np.array([[1, 4], [3, 2]]), 1, "int32"))
-    [0 1]
-    """
-    x = lift(operand)
-    return argmin_p.bind(x, axes=_axes("argmin", x, (axis,)), index_dtype=dtypes.requested_dtype(index_dtype))
 
 
 # --- reduce_precision: a reduction of the bits of each element, not over axes ---

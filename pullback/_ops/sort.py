@@ -18,7 +18,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import broadcasted_iota
-from pullback._ops.by_size import sorts_on_host
+from pullback._ops.by_size import on_host, runs_on_host
 from pullback._ops.gather_numpy import GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
 from pullback._ops.rules import zero_jvp
@@ -26,7 +26,6 @@ from pullback._ops.shape import broadcast_in_dim, full, move_axis, reshape
 from pullback._ops.slicing import axis_of
 from pullback._ops.sort_numpy import comparable, sorted_together, sorted_values
 from pullback._ops.trig import real_dtype
-from pullback._xla import kernel_calls
 from pullback._xla.attributes import int_array
 
 _INDEX = np.dtype(np.int32)
@@ -103,14 +102,12 @@ def _sort_kernel(*xs, dimension, is_stable, num_keys):
     return sorted_together(list(xs), dimension, num_keys)
 
 
-def _sort_on_host(operands, results, num_keys):
+def sort_on_host(operands, results, num_keys):
+    """Sort along the last axis: a routine that programs call."""
     if len(operands) == 1:
         sorted_values(operands[0], -1, results[0])
     else:
         sorted_together(operands, -1, num_keys, results)
-
-
-kernel_calls.routine("sort", _sort_on_host)
 
 
 def _before(block, a, b):
@@ -145,9 +142,9 @@ def _sort_lower(ctx, *xs, dimension, is_stable, num_keys):
 
     if xs[0].aval.ndim == 0:
         return list(xs)
-    if sorts_on_host(ctx, xs):
+    if runs_on_host(ctx, xs, ctx.out_avals):
         rows = [_axis_last(ctx, x, dimension) for x in xs]
-        outs = kernel_calls.kernel_call(ctx, "sort", rows, [x.aval for x in rows], num_keys)
+        outs = on_host(ctx, f"{__name__}:sort_on_host", rows, [x.aval for x in rows], num_keys)
         return [_axis_last(ctx, y, dimension, back=True) for y in outs]
     attrs = f"dimension = {dimension} : i64, is_stable = {str(is_stable).lower()}"
     return ctx.op("stablehlo.sort", xs, [x.aval for x in xs], attrs, [ctx.region(scalars, comparator)])

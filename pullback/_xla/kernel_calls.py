@@ -1,9 +1,9 @@
 """Calls of NumPy routines from compiled programs, on the engine's own memory: no copies, 10 µs a call.
 
-Unlike a callback (`host_calls`), a routine of the package has a name, by which any process finds it: such programs are
-kept in memory and on disk as others are, run asynchronously, and may call it in loops. One function is made known to
-the engine for all routines, by its interface for foreign functions (jaxlib's header xla/ffi/api/c_api.h, version 0.1);
-a string that each call carries says which one it runs.
+Unlike a callback (`host_calls`), a routine is a function of a module, which any process finds by its name: programs
+that call some are kept in memory and on disk as others are, and run asynchronously. One function is made known to the
+engine for all routines, by its interface for foreign functions (jaxlib's header xla/ffi/api/c_api.h, version 0.1); a
+string that each call carries says which routine it runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ctypes
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,7 @@ from pullback._xla import foreign
 from pullback._xla.float_mode import enter, leave
 from pullback._xla.lowering import Block, Value
 
-# routine(operands, results, *numbers) writes the results; it may keep none of the arrays
-Routine = Callable[..., None]
-
 _TARGET = "pullback_kernel"
-_routines: dict[str, Routine] = {}
 # the interface's numbers of dtypes
 _DTYPES = {
     1: np.dtype(bool),
@@ -46,11 +43,6 @@ _DTYPES = {
 _KNOWN = frozenset(_DTYPES.values())
 
 
-def routine(name: str, function: Routine) -> None:
-    """Make a routine known under a name, which its calls carry."""
-    _routines[name] = function
-
-
 def can_call(ctx: Block, avals: Sequence[ShapedArray]) -> bool:
     """Return whether the program may call routines with arrays of these types.
 
@@ -65,7 +57,10 @@ def can_call(ctx: Block, avals: Sequence[ShapedArray]) -> bool:
 def kernel_call(
     ctx: Block, name: str, operands: Sequence[Value], out_avals: Sequence[ShapedArray], *numbers: int
 ) -> list[Value]:
-    """Emit a call of a routine, which gets NumPy arrays of the operands and results, and the numbers."""
+    """Emit a call of a routine, `routine(operands, results, *numbers)`, which writes the results.
+
+    It is named as "module:function", gets NumPy arrays of the program's memory, and may keep none of them.
+    """
     _register()
     layouts = [range(x.aval.ndim) for x in operands], [range(aval.ndim) for aval in out_avals]
     config = foreign.setting({"call": " ".join([name, *map(str, numbers)])})
@@ -146,6 +141,12 @@ def _arrays(values: Any) -> list[np.ndarray]:
     return arrays
 
 
+@cache
+def _routine(name: str) -> Callable[..., None]:
+    module, _, function = name.partition(":")
+    return getattr(import_module(module), function)
+
+
 def _run(pointer: Any) -> int | None:
     frame = pointer.contents
     if frame.extensions:
@@ -161,7 +162,7 @@ def _run(pointer: Any) -> int | None:
         name, *numbers = call.split()
         mode = enter()
         try:
-            _routines[name](_arrays(frame.operands), _arrays(frame.results), *map(int, numbers))
+            _routine(name)(_arrays(frame.operands), _arrays(frame.results), *map(int, numbers))
         finally:
             leave(mode)
     except BaseException as error:  # the engine must not unwind: it gets an error of its own

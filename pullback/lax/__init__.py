@@ -12,6 +12,7 @@ from pullback._higher_order.solvers.linear_solve import custom_linear_solve
 from pullback._higher_order.control.loops import fori_loop, map, scan
 from pullback._higher_order.solvers.root import custom_root
 from pullback._higher_order.control.while_loop import while_loop
+from pullback._ops.arg_extremes import argmax, argmin
 from pullback._ops.assemble import bitcast_convert_type, concatenate, split
 from pullback._ops.bessel import bessel_i0e, bessel_i1e
 from pullback._ops.beta import betainc
@@ -65,7 +66,7 @@ from pullback._ops.lengths import atan2
 from pullback._ops.philox import RandomAlgorithm, rng_bit_generator, rng_bit_generator_p
 from pullback._ops.ragged import RaggedDotDimensionNumbers, ragged_dot, ragged_dot_general, scaled_dot
 from pullback._ops.reduce import (
-    argmax, argmin, reduce_and, reduce_max, reduce_min, reduce_or, reduce_precision, reduce_prod, reduce_xor,
+    reduce_and, reduce_max, reduce_min, reduce_or, reduce_precision, reduce_prod, reduce_xor,
 )
 from pullback._ops.scatter_extrema import scatter_max, scatter_min, scatter_mul
 from pullback._ops.shape import broadcast_in_dim, expand_dims, reduce_sum, reshape, squeeze, transpose
@@ -88,6 +89,7 @@ from pullback._higher_order.control.scan import scan_p
 from pullback._higher_order.control.while_loop import while_p
 from pullback._higher_order.reductions import reduce_p, reduce_window_p
 from pullback._higher_order.solvers.linear_solve import linear_solve_p
+from pullback._ops.arg_extremes import argmax_p, argmin_p
 from pullback._ops.assemble import bitcast_convert_type_p, concatenate_p, iota_p, split_p
 from pullback._ops.barrier import optimization_barrier_p
 from pullback._ops.bases import exp2_p
@@ -119,8 +121,7 @@ from pullback._ops.incomplete_gamma import igamma_p, igammac_p
 from pullback._ops.integer_bits import clz_p, mulhi_p
 from pullback._ops.lengths import atan2_p
 from pullback._ops.reduce import (
-    argmax_p, argmin_p, reduce_and_p, reduce_max_p, reduce_min_p, reduce_or_p, reduce_precision_p,
-    reduce_prod_p, reduce_xor_p,
+    reduce_and_p, reduce_max_p, reduce_min_p, reduce_or_p, reduce_precision_p, reduce_prod_p, reduce_xor_p,
 )
 from pullback._ops.rounding import ceil_p, floor_p, is_finite_p, round_p
 from pullback._ops.scatter_extrema import scatter_max_p, scatter_min_p, scatter_mul_p

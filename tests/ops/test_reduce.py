@@ -9,7 +9,7 @@ from jax import lax
 
 import pullback as pb
 from pullback._higher_order import reductions as computations
-from pullback._ops import compare, elementwise, reduce
+from pullback._ops import arg_extremes, compare, elementwise, reduce
 
 DTYPES = ["bool", "int8", "uint32", "float16", "bfloat16", "float32", "complex64"]
 EXTREMES = ["reduce_max", "reduce_min"]
@@ -107,7 +107,7 @@ def test_logic(name, dtype):
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "complex64"])
 def test_positions_of_extremes(name, dtype):
     x = data((3, 4), dtype)
-    f, g = getattr(reduce, name), getattr(lax, name)
+    f, g = getattr(arg_extremes, name), getattr(lax, name)
     for axis in (0, 1):
         agree(f, g, x, axis=axis, index_dtype="int32")
     check_batching(lambda x: f(x, 0, "int8"), x)
@@ -116,7 +116,7 @@ def test_positions_of_extremes(name, dtype):
 @pytest.mark.parametrize("name", ["argmax", "argmin"])
 def test_the_first_nan_is_the_extreme(name):
     x = np.array([[1, np.nan, 3, np.nan], [-np.inf, -np.inf, -np.inf, -np.inf], [2, 2, 1, 1]], "float32")
-    check_value(lambda x: getattr(reduce, name)(x, 1, "int32"), lambda x: getattr(jnp, name)(x, 1), x)
+    check_value(lambda x: getattr(arg_extremes, name)(x, 1, "int32"), lambda x: getattr(jnp, name)(x, 1), x)
 
 
 def test_reduce_precision():
@@ -129,7 +129,7 @@ def test_reduce_precision():
         reduce.reduce_precision(x, 0, 7)
 
 
-@pytest.mark.parametrize("call", [lambda x: reduce.reduce_max(x, (2,)), lambda x: reduce.argmax(x, 5, "int32")])
+@pytest.mark.parametrize("call", [lambda x: reduce.reduce_max(x, (2,)), lambda x: arg_extremes.argmax(x, 5, "int32")])
 def test_axes_out_of_bounds_are_refused(call):
     with pytest.raises(ValueError, match="out of bounds"):
         call(np.zeros((2, 3), "float32"))
@@ -137,11 +137,11 @@ def test_axes_out_of_bounds_are_refused(call):
 
 def test_what_cannot_be_reduced_is_refused():
     with pytest.raises(TypeError, match="complex numbers have no order"):
-        reduce.argmax(np.zeros(3, "complex64"), 0, "int32")
+        arg_extremes.argmax(np.zeros(3, "complex64"), 0, "int32")
     with pytest.raises(TypeError, match="reduce_and: expected an integer dtype or bool"):
         reduce.reduce_and(np.zeros(3, "float32"), (0,))
     with pytest.raises(ValueError, match="length at least 1"):
-        reduce.argmax(np.zeros((0,), "float32"), 0, "int32")
+        arg_extremes.argmax(np.zeros((0,), "float32"), 0, "int32")
 
 
 COMPUTATIONS = [("add", 1.0), ("mul", 2.0), ("max", 0.5), ("min", 9.0)]

@@ -15,12 +15,12 @@ def with_ties(dtype):
     """Few different values, the largest and smallest ones, and zeros of both signs, infinities and nan among floats."""
     dtype, rng = np.dtype(dtype), np.random.default_rng(0)
     if dtype.kind == "f":
-        x = rng.integers(-300, 300, 2 * by_size.SORT).astype(dtype)
+        x = rng.integers(-300, 300, 2 * by_size.HOST).astype(dtype)
         edges = [0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, np.finfo(dtype).max, np.finfo(dtype).tiny]
     elif dtype.kind == "b":
-        return rng.random(2 * by_size.SORT) < 0.5
+        return rng.random(2 * by_size.HOST) < 0.5
     else:
-        x = rng.integers(0, 100, 2 * by_size.SORT).astype(dtype)
+        x = rng.integers(0, 100, 2 * by_size.HOST).astype(dtype)
         edges = [np.iinfo(dtype).min, np.iinfo(dtype).max, 0, 1]
     places = rng.permutation(x.size)[: 8 * len(edges)].reshape(len(edges), 8)
     for at, value in zip(places, edges, strict=True):
@@ -65,12 +65,12 @@ def test_large_sorts_by_several_keys():
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "complex64"])
 def test_large_sorts_of_other_dtypes(dtype):
-    x = np.random.default_rng(0).integers(-300, 300, 2 * by_size.SORT).astype(np.dtype(pnp.dtype(dtype)))
+    x = np.random.default_rng(0).integers(-300, 300, 2 * by_size.HOST).astype(np.dtype(pnp.dtype(dtype)))
     np.testing.assert_array_equal(np.asarray(pb.jit(pnp.argsort)(x)), np.argsort(x.astype("complex64"), kind="stable"))
 
 
 def test_derivatives_of_large_sorts():
-    x = np.random.default_rng(0).permutation(2 * by_size.SORT).astype("float32")
+    x = np.random.default_rng(0).permutation(2 * by_size.HOST).astype("float32")
     weights = np.cos(np.arange(x.size, dtype="float32"))
 
     def weighted(x):

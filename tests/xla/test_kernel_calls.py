@@ -13,7 +13,7 @@ from pullback._xla import engine, kernel_calls
 from pullback._xla.lowering import lower_module
 from pullback.debug import counters
 
-N = by_size.SORT
+N = by_size.HOST
 
 
 def numbers(n=N, dtype="float32"):
@@ -30,23 +30,23 @@ def described(operands, results, *given):
     results[0][...] = [x.ndim for x in operands] + [x.dtype.num for x in operands] + list(given)
 
 
-kernel_calls.routine("described", described)
+def transposed(operands, results):
+    results[0][...] = operands[0].T
+    results[1][...] = operands[1]
+
+
+def failing(operands, results):
+    raise MemoryError("no room")
 
 
 @pytest.mark.parametrize("dtype", sorted(kernel_calls._KNOWN, key=str), ids=str)
 def test_operands_arrive_with_their_types_and_contents(dtype):
     x = np.arange(12).reshape(3, 4).astype(dtype)
 
-    def doubled(operands, results):
-        assert operands[0].dtype == dtype
-        results[0][...] = operands[0].T
-        results[1][...] = operands[1]
-
-    kernel_calls.routine("transposed", doubled)
     avals = [aval_of((4, 3), dtype), aval_of((0,), dtype)]
 
     def emit(ctx, *values):
-        return kernel_calls.kernel_call(ctx, "transposed", values, avals)
+        return kernel_calls.kernel_call(ctx, f"{__name__}:transposed", values, avals)
 
     program = program_of(emit, avals, [aval_of((3, 4), dtype), aval_of((0,), dtype)])
     given = [array_of(aval_of(v.shape, v.dtype), v) for v in (x, x[:0, 0])]
@@ -59,7 +59,7 @@ def test_numbers_of_a_call():
     aval = aval_of((4,), "int32")
 
     def emit(ctx, *values):
-        return kernel_calls.kernel_call(ctx, "described", values, [aval], -7, 2**30)
+        return kernel_calls.kernel_call(ctx, f"{__name__}:described", values, [aval], -7, 2**30)
 
     x = array_of(aval_of((), "float32"), np.float32(1))
     (got,) = program_of(emit, [aval], [x.aval]).run([x])
@@ -67,17 +67,13 @@ def test_numbers_of_a_call():
 
 
 def test_an_error_in_a_routine_is_raised():
-    def failing(operands, results):
-        raise MemoryError("no room")
-
-    kernel_calls.routine("failing", failing)
     aval = aval_of((4,), "float32")
 
     def emit(ctx, *values):
-        return kernel_calls.kernel_call(ctx, "failing", values, [aval])
+        return kernel_calls.kernel_call(ctx, f"{__name__}:failing", values, [aval])
 
     program = program_of(emit, [aval], [aval])
-    with pytest.raises(RuntimeError, match="'failing' on the host failed: MemoryError: no room"):
+    with pytest.raises(RuntimeError, match="failing' on the host failed: MemoryError: no room"):
         np.asarray(program.run([array_of(aval, np.ones(4, "float32"))])[0])
 
 
@@ -90,7 +86,7 @@ def test_small_sorts_and_those_in_loops_stay_with_xla():
         return lax.fori_loop(0, 3, lambda i, x: pnp.sort(x) * -1, x)
 
     assert calls(in_loop, large) == (0, 1)
-    assert calls(in_loop, numbers(by_size.SORT_IN_LOOP)) == (1, 0)
+    assert calls(in_loop, numbers(by_size.HOST_IN_LOOP)) == (1, 0)
 
     def after_a_loop(x):
         return pnp.sort(lax.fori_loop(0, 3, lambda i, x: x * -1, x))
@@ -99,7 +95,7 @@ def test_small_sorts_and_those_in_loops_stay_with_xla():
 
 
 def test_in_a_loop_and_under_vmap():
-    x = numbers(by_size.SORT_IN_LOOP)
+    x = numbers(by_size.HOST_IN_LOOP)
 
     def scanned(x):
         def step(x, _):

@@ -19,10 +19,11 @@ from pullback._core.jaxpr import Jaxpr
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, is_differentiable
 from pullback._core.typing import AnyValue, PyTree
+from pullback._ops.arg_extremes import argmax
 from pullback._ops.compare import select
 from pullback._ops.dynamic_slicing import dynamic_index_in_dim
 from pullback._ops.identity import only_where, stop_gradient_p
-from pullback._ops.reduce import argmax, reduce_or
+from pullback._ops.reduce import reduce_or
 from pullback._ops.shape import expand_dims
 from pullback._transforms.vmap import BatchTrace, axis_names
 

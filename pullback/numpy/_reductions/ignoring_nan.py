@@ -11,7 +11,7 @@ from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._core.typing import Axis, DTypeLike
-from pullback._ops import compare, elementwise, reduce
+from pullback._ops import arg_extremes, compare, elementwise, reduce
 from pullback._ops.accumulate import accumulator
 from pullback._ops.cumulative import cumprod_p, cumsum_p
 from pullback._ops.families import scalar_like
@@ -166,7 +166,7 @@ def nanargmax(a: ArrayLike, axis: int | None = None, out: None = None, keepdims:
     >>> print(pnp.nanargmax(pnp.array([pnp.nan, 1., 2.])))
     2
     """
-    return _position("nanargmax", reduce.argmax_p, reduce.lowest, a, axis, out, keepdims)
+    return _position("nanargmax", arg_extremes.argmax_p, reduce.lowest, a, axis, out, keepdims)
 
 
 @boundary
@@ -177,7 +177,7 @@ def nanargmin(a: ArrayLike, axis: int | None = None, out: None = None, keepdims:
     >>> print(pnp.nanargmin(pnp.array([pnp.nan, 1., 2.])))
     1
     """
-    return _position("nanargmin", reduce.argmin_p, reduce.highest, a, axis, out, keepdims)
+    return _position("nanargmin", arg_extremes.argmin_p, reduce.highest, a, axis, out, keepdims)
 
 
 def _present(name: str, x: Array, where: ArrayLike | None) -> Array:

@@ -18,7 +18,7 @@ from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._core.types import kept_shape
 from pullback._core.typing import Axis, DTypeLike
-from pullback._ops import compare, elementwise, reduce
+from pullback._ops import arg_extremes, compare, elementwise, reduce
 from pullback._ops.families import scalar_like
 from pullback._ops.shape import canonical_axes, convert_element_type, reduce_sum_p, reshape
 from pullback.numpy._elementwise.logic import truth
@@ -368,7 +368,7 @@ def argmax(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bo
     >>> print(pnp.argmax(pnp.array([1., 7., 7.])))
     1
     """
-    return arg_extreme("argmax", reduce.argmax_p, a, axis, out, keepdims)
+    return arg_extreme("argmax", arg_extremes.argmax_p, a, axis, out, keepdims)
 
 
 @boundary
@@ -381,4 +381,4 @@ def argmin(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bo
     >>> print(pnp.argmin(pnp.array([4., 1., 1.])))
     1
     """
-    return arg_extreme("argmin", reduce.argmin_p, a, axis, out, keepdims)
+    return arg_extreme("argmin", arg_extremes.argmin_p, a, axis, out, keepdims)
