@@ -16,6 +16,7 @@
 #   make accuracy  errors against exact values, into docs/accuracy.md; ARGS="nn.silu special.*" prints some functions
 #   make gpu-check what a GPU computes, compared with JAX on it, into docs/gpu.md; CUDA=cuda12 for older drivers, and
 #                  CUDA= ARGS="--platform cpu" tries the script without one
+#   make pictures  the pictures of docs/pictures.md and of the README
 #   make inaccuracy  how often debug.find_inaccuracy is right, on FPBench's expressions: FPBENCH=folder ARGS="--points 20"
 #   make docs      the site, into build/docs/html
 #   make docs-check  its links and anchors; with Chromium, its pages in a browser, and pictures of them in build/docs/shots
@@ -29,7 +30,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy inaccuracy gpu-check docs docs-check dist clean
+.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy inaccuracy pictures gpu-check docs docs-check dist clean
 .DELETE_ON_ERROR:
 
 help:
@@ -102,6 +103,9 @@ bench: $(VENV)/with-bench
 
 bench-first: $(VENV)/with-bench
 	@$(BIN)/python benchmarks/first_compiled.py $(ARGS)
+
+pictures: $(VENV)/with-test
+	@$(BIN)/python docs/pictures/draw.py
 
 accuracy: $(VENV)/with-bench
 	@$(BIN)/python -m benchmarks.accuracy $(or $(ARGS),--out docs/accuracy.md)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from pullback._core.errors import Location
+from pullback._pictures.graphs import short_rule
 from pullback._pictures.measuring import Place
 
 _WIDTH, _ROW, _CHARACTER = 1080.0, 19.0, 6.7
@@ -50,11 +51,6 @@ def _in_order(seconds: Mapping[Place, float]) -> list[tuple[tuple[str, ...], flo
 def short(call: Location) -> str:
     """A line in short: the function, the file without its folder, the number."""
     return f"{call.function} ({call.filename.rpartition('/')[2]}:{call.line})"
-
-
-def short_rule(rule: str) -> str:
-    """A rule in short: without where it is defined."""
-    return rule.partition(" (defined at")[0]
 
 
 def collapsed(seconds: Mapping[Place, float]) -> str:

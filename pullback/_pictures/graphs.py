@@ -172,8 +172,8 @@ class _Builder:
         node = Node("operation", eqn.primitive.name, _types(eqn.outvars), number=number)
         if origin is not None:
             node.backward, node.calls = origin.backward, origin.calls
-            node.notes += [f"part of {origin.rule}"] if origin.rule else []
-            node.notes += [f"the derivative of {origin.forward}"] if origin.forward else []
+            node.notes += [f"part of {short_rule(origin.rule)}"] if origin.rule else []
+            node.notes += [f"the derivative of {place_of([origin.forward])}"] if origin.forward else []
         return node
 
     def described(self, eqn: Equation) -> Node:
@@ -283,6 +283,11 @@ def _shortened(text: str, limit: int = _SHORT) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
+def short_rule(rule: str) -> str:
+    """A rule in short: without where it is defined."""
+    return rule.partition(" (defined at")[0]
+
+
 def place_of(calls: Sequence[Location]) -> str:
-    """The user's line in short: the file without its folder, the line and the function."""
+    """The user's line in short: the file without its folder, as pictures are shown around, the line, the function."""
     return f"{calls[-1].filename.rpartition('/')[2]}:{calls[-1].line} {calls[-1].function}" if calls else ""

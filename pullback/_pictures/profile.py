@@ -13,7 +13,8 @@ from pullback._core.errors import boundary, describe_function, function_name, wr
 from pullback._core.trace import context
 from pullback._core.typing import AnyValue, PyTree
 from pullback._pictures.compiled_times import compiled_times
-from pullback._pictures.flames import collapsed, flame_svg, pass_of, short, short_rule, speedscope, time_of
+from pullback._pictures.flames import collapsed, flame_svg, pass_of, short, speedscope, time_of
+from pullback._pictures.graphs import short_rule
 from pullback._pictures.layout import amount
 from pullback._pictures.measuring import Held, MemoryMeter, Place, Stopwatch, watched
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from pullback._pictures.graphs import Box, Graph, Node
+from pullback._pictures.graphs import Box, Graph, Node, place_of
 from pullback._pictures.layout import DETAIL, TITLE, Layout, amount, kept_label, laid_out
 
 _MARGIN = 16.0
@@ -154,7 +154,7 @@ def told(node: Node) -> list[str]:
     """What is known of a node, line by line."""
     of = f"{'the derivative of' if node.backward else 'operation'} {node.number}" if node.number is not None else ""
     lines = [f"{node.title}  {node.detail}", of, "a custom rule" if node.kind == "rule" else ""]
-    return [line for line in [*lines, *(str(call) for call in reversed(node.calls)), *node.notes] if line]
+    return [line for line in [*lines, *(place_of([call]) for call in reversed(node.calls)), *node.notes] if line]
 
 
 def _text(x: float, y: float, text: str, kind: str, size: float, anchor: str = "middle") -> str:
