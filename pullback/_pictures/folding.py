@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from pullback._core.errors import Location
 from pullback._pictures.graphs import Box, Edge, Graph, Node, place_of
 
 _NAMES = 3
+# of more values from outside, and for it, none is shown by itself
+_MANY = 12
 
 
 def folded(graph: Graph, limit: int) -> Graph:
@@ -18,17 +21,20 @@ def folded(graph: Graph, limit: int) -> Graph:
     """
     if _count(graph.root) <= limit:
         return graph
-    root, room = graph.root, limit
-    deepest = max((len(item.calls) for item in _within(root)), default=0)
-    for closed in (_closed(root), *(_by_runs(root, depth) for depth in range(deepest, 0, -1))):
-        if _count(closed) <= room:
-            return _joined(graph, closed)
-    for depth in range(deepest, 0, -1):
-        lines = _by_lines(root, depth)
-        if _count(lines) <= room:
-            return _joined(graph, lines)
-    functions = _grouped(root, lambda item: tuple(call.function for call in item.calls[:1]))
-    return _joined(graph, functions if _count(functions) <= room else _in_stretches(root, room))
+    root = graph.root
+    depths = range(max((len(item.calls) for item in _within(root)), default=0), 0, -1)
+    ways: list[Callable[[], Box]] = [
+        lambda: _closed(root),
+        *(functools.partial(_by_runs, root, depth) for depth in depths),
+        *(functools.partial(_by_lines, root, depth) for depth in depths),
+        lambda: _runs_of(root, lambda before, item: item.order == before.order + 1),
+        lambda: _grouped(root, lambda item: tuple(call.function for call in item.calls[:1])),
+    ]
+    for way in ways:
+        smaller = way()
+        if _count(smaller) <= limit and len(_within(smaller)) > len(_ends(smaller)) + 1:
+            return _joined(graph, smaller)
+    return _joined(graph, _in_stretches(root, limit))
 
 
 def _count(box: Box) -> int:
@@ -53,10 +59,15 @@ def _each_pass(root: Box, change: Callable[[Sequence[Node | Box]], list[Node | B
                 item = Box(item.kind, item.title, change(item.items), item.backward)
             items.append(item)
         return Box(root.kind, root.title, items)
-    ends = {id(item) for item in root.items if isinstance(item, Node) and item.kind in ("input", "constant", "result")}
-    before = [item for item in root.items if id(item) in ends and getattr(item, "kind", "") != "result"]
-    after = [item for item in root.items if id(item) in ends and getattr(item, "kind", "") == "result"]
-    return Box(root.kind, root.title, before + change([i for i in root.items if id(i) not in ends]) + after)
+    ends = _ends(root)
+    before: list[Node | Box] = [end for end in ends if end.kind != "result"]
+    after: list[Node | Box] = [end for end in ends if end.kind == "result"]
+    return Box(root.kind, root.title, before + change([item for item in root.items if item not in ends]) + after)
+
+
+def _ends(root: Box) -> list[Node]:
+    """What stands outside of the program: its inputs and results."""
+    return [i for i in root.items if isinstance(i, Node) and i.kind in ("input", "constant", "result")]
 
 
 def _closed(root: Box) -> Box:
@@ -66,11 +77,16 @@ def _closed(root: Box) -> Box:
 
 def _by_runs(root: Box, depth: int) -> Box:
     """Neighbours that have the calls down to a depth in common as one node."""
+    return _runs_of(root, lambda before, item: before.calls[:depth] == item.calls[:depth])
+
+
+def _runs_of(root: Box, belong: Callable[[Node | Box, Node | Box], bool]) -> Box:
+    """Neighbours that belong together as one node."""
 
     def change(items: Sequence[Node | Box]) -> list[Node | Box]:
         runs: list[list[Node | Box]] = []
         for item in items:
-            if runs and runs[-1][-1].calls[:depth] == item.calls[:depth]:
+            if runs and belong(runs[-1][-1], item):
                 runs[-1].append(item)
             else:
                 runs.append([item])
@@ -177,17 +193,22 @@ class _Inside:
     def __call__(self) -> Graph:
         inner = {id(n) for item in self.items for n in ([item] if isinstance(item, Node) else item.nodes())}
         edges: list[Edge] = []
+        outside = {id(edge.source) for edge in self.graph.edges if id(edge.target) in inner} - inner
+        leaving = {id(edge.source) for edge in self.graph.edges if id(edge.target) not in inner} & inner
         inputs: dict[int, Node] = {}
         results: dict[int, Node] = {}
+        many = Node("input", f"{len(outside)} values", "from outside")
         for edge in self.graph.edges:
             source, target = edge.source, edge.target
             if id(target) in inner:
                 if id(source) not in inner:
                     outer = Node("input", source.title, edge.label, source.backward, source.number)
-                    source = inputs.setdefault(id(source), outer)
+                    source = inputs.setdefault(id(source), many if len(outside) > _MANY else outer)
                 edges.append(Edge(source, target, edge.values, edge.kept, edge.again))
-            elif id(source) in inner:
+            elif id(source) in inner and len(leaving) <= _MANY:
                 result = results.setdefault(id(source), Node("result", "result", edge.label))
                 if not any(e.target is result for e in edges):
                     edges.append(Edge(source, result, edge.values))
-        return Graph(Box("program", self.title, [*inputs.values(), *self.items, *results.values()]), edges)
+        return Graph(
+            Box("program", self.title, [*dict.fromkeys(inputs.values()), *self.items, *results.values()]), edges
+        )

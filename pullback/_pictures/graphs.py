@@ -19,7 +19,7 @@ class Node:
 
     `kind` is "input", "constant", "result", "port" (where a value enters or leaves a loop), "operation", "call",
     "rule" (a call with custom rules, or what a rule computed) or "fold" (several operations as one). `number` is that
-    of the operation of the first program that it is, or is the derivative of.
+    of the operation of the first program that it is, or is the derivative of; `order` counts the operations of its own.
     """
 
     kind: str
@@ -31,6 +31,7 @@ class Node:
     notes: list[str] = field(default_factory=list)
     count: int = 1
     inside: Callable[[], Graph] | None = None
+    order: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +44,7 @@ class Box:
     backward: bool = False
     number: int | None = None
     calls: tuple[Location, ...] = ()
+    order: int = 0
 
     def nodes(self) -> Iterator[Node]:
         """All nodes, here and in inner boxes."""
@@ -149,10 +151,10 @@ class _Builder:
 
     def equations(self, jaxpr: Jaxpr, box: Box) -> None:
         for eqn in jaxpr.eqns:
-            if any(held.operands is not None for held in eqn.held) and not is_call(eqn):
-                box.items.append(self.opened(eqn))
-            else:
-                box.items.append(self.node(eqn))
+            opens = any(held.operands is not None for held in eqn.held) and not is_call(eqn)
+            item = self.opened(eqn) if opens else self.node(eqn)
+            item.order = len(box.items)
+            box.items.append(item)
 
     def node(self, eqn: Equation) -> Node:
         node = self.described(eqn)

@@ -434,3 +434,22 @@ def test_refusals():
         debug.draw(pnp.add, transform="vmap")(pnp.ones(3), 1.0)
     with raises(ValueError, "must end with .svg, .html or .txt, got 'picture.png'"):
         picture.save("picture.png")
+
+
+def test_what_is_inside_of_a_line_is_folded_by_its_turns():
+    def squares(x):
+        return pnp.sin(x) * pnp.cos(x) + pnp.sin(x * 2.0)  # five operations
+
+    def f(x):
+        for _ in range(30):
+            x = squares(x)
+            x = pnp.tanh(x)
+        return x
+
+    graph = folded(graphs(debug.draw(f)(1.0))[0], 40)
+    line = operations(graph)[0]
+    assert line.count > 100
+    inside = folded(line.inside(), 40)
+    assert len(operations(inside)) == 30
+    assert len({node.count for node in operations(inside)}) == 1
+    assert [node.title for node in inside.root.nodes() if node.kind == "input"] == ["30 values"]
