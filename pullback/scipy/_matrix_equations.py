@@ -76,8 +76,36 @@ def rsf2csf(T: ArrayLike, Z: ArrayLike, check_finite: bool = True) -> tuple[Arra
     x, y = square_matrices("rsf2csf", T, "T"), square_matrices("rsf2csf", Z, "Z")
     if x.shape[-1] != y.shape[-1]:
         raise ValueError(f"rsf2csf: T and Z must have one shape, got {x.shape} and {y.shape}")
-    t, q = complex_schur(x)
-    return t, y @ q
+    kind = dtypes.promote_types(dtypes.promote_types(x.dtype, y.dtype), np.complex64)
+    x, y = x.astype(kind), y.astype(kind)
+    if x.shape[-1] < 2:
+        return x, y
+    turn = _turned_blocks(x)
+    return pnp.triu(turn @ x @ adjoint(turn)), y @ adjoint(turn)
+
+
+def _turned_blocks(t: Array) -> Array:
+    """The unitary matrix of one rotation for each block of two rows of a real Schur form: blocks have no row in common.
+
+    A rotation takes the eigenvector of the block's first eigenvalue, the one with the positive imaginary part, to the
+    first axis.
+    """
+    middle, b, c = (t.diagonal(k, -2, -1) for k in (0, 1, -1))
+    a, d = middle[..., :-1], middle[..., 1:]
+    n, eps = t.shape[-1], pnp.finfo(t.dtype).eps
+    is_block = abs(c) > eps * (abs(a) + abs(d))
+    half = (a - d) / 2
+    x = pnp.where(is_block, half + pnp.sqrt(pnp.where(is_block, half * half + b * c, 1)), 1)  # eigenvector: (x, c)
+    y = pnp.where(is_block, c, 0)
+    length = pnp.sqrt(x.real**2 + x.imag**2 + y.real**2 + y.imag**2)
+    cos, sin = x / length, y / length
+    one, zero = pnp.ones_like(cos[..., :1]), pnp.zeros_like(cos[..., :1])
+    rows = [
+        (pnp.concatenate([cos.conj(), one], -1) * pnp.concatenate([one, cos], -1), 0),
+        (pnp.concatenate([sin.conj(), zero], -1), 1),
+        (pnp.concatenate([zero, -sin], -1), -1),
+    ]
+    return sum(row[..., None] * pnp.eye(n, k=k, dtype=t.dtype) for row, k in rows)
 
 
 @boundary

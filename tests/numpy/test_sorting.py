@@ -246,3 +246,10 @@ def test_places_in_an_array_too_long_for_int32_are_int64():
         assert pb.eval_shape(pnp.searchsorted, x, v).dtype == np.int64
         assert pb.eval_shape(pnp.digitize, v, x).dtype == np.int64
         assert pnp.searchsorted(np.arange(5), 2).dtype == pnp.digitize(2, np.arange(5)).dtype == np.int32
+
+
+def test_sort_complex_sorts_rows():
+    x = np.array([[5, 3, 4], [6, 9, 2]])
+    np.testing.assert_array_equal(pnp.sort_complex(x), np.sort_complex(x))
+    z = np.array([[1 + 2j, 1 - 1j, 0.5]], "complex64")
+    np.testing.assert_array_equal(pb.jit(pnp.sort_complex)(z), np.sort_complex(z))

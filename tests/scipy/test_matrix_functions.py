@@ -113,6 +113,11 @@ def test_triangular_and_hessenberg_forms(kind):
         t, z = linalg.rsf2csf(*linalg.schur(a))
         near(z @ t @ z.conj().T, a.astype("complex128"))
         assert not np.tril(t, -1).any()
+        real = tuple(np.asarray(x) for x in linalg.schur(a))
+        for ours, exact in zip(linalg.rsf2csf(*real), scipy.linalg.rsf2csf(*real), strict=True):
+            near(ours, exact)
+        stacked = pb.vmap(linalg.rsf2csf)(*(np.stack([x, x]) for x in real))
+        near(stacked[0][1], t)
     near(linalg.hessenberg(a), scipy.linalg.hessenberg(a))
     for ours, exact in zip(linalg.hessenberg(a, calc_q=True), scipy.linalg.hessenberg(a, calc_q=True), strict=True):
         near(ours, exact)

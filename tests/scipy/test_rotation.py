@@ -140,3 +140,9 @@ def test_refusals():
         Slerp.init(np.zeros(2), np.zeros((2, 4)))
     assert pb.tree.structure(Rotation(np.ones(4))).num_leaves == 1
     assert pnp.asarray(Rotation.identity().magnitude()) == 0
+
+
+def test_rotations_by_python_numbers_are_not_weakly_typed():
+    turn = Rotation.from_euler("z", 90, degrees=True)
+    assert not turn.as_quat().weak_type
+    assert not turn.as_matrix().weak_type

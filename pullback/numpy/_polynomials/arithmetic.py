@@ -75,22 +75,34 @@ def in_floating_point(*xs: Array) -> list[Array]:
 
 def _padded(x: Array, length: int) -> Array:
     """Coefficients with zeros for the powers up to a length."""
-    missing = length - x.aval.size
-    return concatenate([full((missing,), 0, x.aval.dtype), x], 0) if missing > 0 else x
+    missing = length - len(x)
+    return concatenate([full((missing, *x.aval.shape[1:]), 0, x.aval.dtype), x], 0) if missing > 0 else x
 
 
 def _aligned(name: str, a1: ArrayLike, a2: ArrayLike) -> list[Array]:
-    x, y = promoted(name, coefficients(name, a1, "a1"), coefficients(name, a2, "a2"))
-    length = max(x.aval.size, y.aval.size)
-    return [_padded(x, length), _padded(y, length)]
+    """Both with zeros for the powers that the other has alone; of several polynomials powers go along the first axis."""
+    operands = [as_operand(a1, name, "a1"), as_operand(a2, name, "a2")]
+    x, y = promoted(name, *(shape_ops.reshape(p, (1,)) if p.aval.ndim == 0 else p for p in operands))
+    length = max(len(x), len(y))
+    if x.aval.ndim == y.aval.ndim == 1:
+        return [_padded(x, length), _padded(y, length)]
+    long, short = (x, y) if len(x) == length else (y, x)
+    try:
+        short = shape_ops.broadcast_to(short, (len(short), *long.aval.shape[1:]))
+    except ValueError:
+        raise ValueError(
+            f"{name}: the shapes {x.aval.shape} and {y.aval.shape} do not align: the one with fewer coefficients, which "
+            "go along the first axis, must broadcast to the other's last ones"
+        ) from None
+    return [_padded(long, length), _padded(short, length)] if long is x else [_padded(short, length), long]
 
 
 @boundary
 def polyadd(a1: ArrayLike, a2: ArrayLike) -> Array:
     """The sum of two polynomials, given by vectors of coefficients, the highest power first.
 
-    The result is as long as the longer one. Dtypes are promoted; a number is a constant polynomial. ValueError
-    for more than one axis.
+    The result is as long as the longer one. Dtypes are promoted; a number is a constant polynomial. Further axes are
+    those of several polynomials: the one with fewer coefficients must broadcast to the other's. ValueError otherwise.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.polyadd(pnp.array([1, 2]), pnp.array([9, 5, 4])))
@@ -103,8 +115,8 @@ def polyadd(a1: ArrayLike, a2: ArrayLike) -> Array:
 def polysub(a1: ArrayLike, a2: ArrayLike) -> Array:
     """The difference of two polynomials, given by vectors of coefficients, the highest power first.
 
-    The result is as long as the longer one. Dtypes are promoted; a number is a constant polynomial. ValueError
-    for more than one axis.
+    The result is as long as the longer one. Dtypes are promoted; a number is a constant polynomial. Further axes are
+    those of several polynomials: the one with fewer coefficients must broadcast to the other's. ValueError otherwise.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.polysub(pnp.array([2, 10, -2]), pnp.array([3, 10, -4])))

@@ -12,7 +12,7 @@ from pullback._core.errors import boundary
 from pullback._core.typing import AnyValue
 from pullback._higher_order.control.loops import scan
 from pullback._ops.assemble import concatenate
-from pullback._ops.compare import lt, select
+from pullback._ops.compare import eq, lt, select
 from pullback._ops.creation import full as filled
 from pullback._ops.elementwise import div, mul, neg, sqrt, sub
 from pullback._ops.families import scalar_like
@@ -28,6 +28,9 @@ from pullback.numpy._linalg.decompositions import eigvals, pinv
 from pullback.numpy._linalg.least_squares import lstsq
 from pullback.numpy._polynomials.arithmetic import coefficients, in_floating_point, known_values
 from pullback.numpy._products.contractions import promoted
+from pullback.numpy._reductions.reductions import argmin
+from pullback.numpy._searching.sorting import argsort
+from pullback.numpy._shape.manipulation import roll
 
 __all__ = ["poly", "polyfit", "roots"]
 
@@ -82,13 +85,30 @@ def roots(p: ArrayLike, *, strip_zeros: bool = True) -> Array:
         first, last = (int(kept[0]), int(kept[-1])) if kept.size else (0, -1)
         at_zero = x.aval.size - 1 - last if kept.size else 0
         x = slice_in_dim(x, first, last + 1)
-    degree = x.aval.size - 1
-    found = filled((0,), 0, dtype) if degree < 1 else eigvals(_companion(x, degree))
+    if x.aval.size < 2:
+        found = filled((0,), 0, dtype)
+    else:
+        found = eigvals(_companion(x)) if strip_zeros else _roots_with_zeros(x)
     return concatenate([filled((at_zero,), 0, dtype), found], 0) if at_zero else found
 
 
-def _companion(x: Array, degree: int) -> Array:
+def _roots_with_zeros(x: Array) -> Array:
+    """The roots, and nan for each coefficient of a highest power that is 0: these are moved to the end, where they are
+    roots of 0, which go behind the others.
+    """
+    degree = x.aval.size - 1
+    is_zero = eq(x, scalar_like(0, x.aval.dtype))
+    nothing = is_zero.all()
+    lacking = select(nothing, np.int32(degree + 1), argmin(is_zero))
+    found = eigvals(_companion(roll(select(nothing, filled(x.aval.shape, 1, x.aval.dtype), x), neg(lacking))))
+    found = found[argsort(eq(found, scalar_like(0, found.aval.dtype)))]
+    kept = lt(asarray(np.arange(degree, dtype="int32")), sub(np.int32(degree), lacking))
+    return select(kept, found, filled(found.aval.shape, complex("nan+nanj"), found.aval.dtype))
+
+
+def _companion(x: Array) -> Array:
     """The matrix whose characteristic polynomial has these coefficients, up to a factor."""
+    degree = x.aval.size - 1
     row = neg(div(slice_in_dim(x, 1, None), slice_in_dim(x, 0, 1)))
     return concatenate([reshape(row, (1, degree)), asarray(np.eye(degree - 1, degree), x.aval.dtype)], 0)
 

@@ -61,7 +61,7 @@ def sort(
 
 @boundary
 def sort_complex(a: ArrayLike) -> Array:
-    """`a` sorted along its first axis, as complex numbers: by real part, then by imaginary part.
+    """`a` sorted along its last axis, as complex numbers: by real part, then by imaginary part.
 
     ValueError for a number without axes.
 
@@ -73,7 +73,7 @@ def sort_complex(a: ArrayLike) -> Array:
     if not x.aval.ndim:
         raise ValueError(f"sort_complex: expected an array with an axis, got {x.aval.str_short()}")
     dtype = dtypes.promote((x.aval.dtype, x.aval.weak_type), (np.dtype(np.complex64), True))[0]
-    return convert_element_type(sort(x, 0), dtype)
+    return convert_element_type(sort(x), dtype)
 
 
 @boundary

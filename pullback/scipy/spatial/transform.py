@@ -117,6 +117,7 @@ class Rotation(NamedTuple):
                 f"Rotation.from_euler: angles must have {len(axes)} in the last axis, one for each of {seq!r}, got "
                 f"shape {values.shape}"
             )
+        values = values.astype(values.dtype)  # rotations are not weakly typed
         half = (pnp.deg2rad(values) if degrees else values) / 2
         quat: Array | None = None
         for i, axis in enumerate(axes):
