@@ -7,6 +7,7 @@
 #   make record-clients  the numbers of JAX that these are compared with, computed anew: LIBRARIES="optax flax"
 #   make test-array-api  the suite of the array API standard, at a fixed version; ARRAY_API_TESTS=folder has it already
 #   make names     which names and keywords of JAX's are missing, and why; USES=jax_api_usage.tsv weights them
+#   make jax-examples  how many examples in JAX's docstrings run and print the same; ARGS="numpy/linalg" takes some
 #   make check     what CI runs: lint, layout, types, tests
 #   make coverage  which lines and branches of the package the tests reach, all but the long ones
 #   make format    the layout of the code
@@ -30,7 +31,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names check lint types coverage format fuzz bench bench-first accuracy inaccuracy pictures gpu-check docs docs-check dist clean
+.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names jax-examples check lint types coverage format fuzz bench bench-first accuracy inaccuracy pictures gpu-check docs docs-check dist clean
 .DELETE_ON_ERROR:
 
 help:
@@ -77,6 +78,9 @@ $(VENV)/array-api-tests:
 
 names: $(VENV)/with-test
 	@$(BIN)/python -m benchmarks.names $(if $(USES),--uses $(USES)) $(ARGS)
+
+jax-examples: $(VENV)/with-test
+	@nice $(BIN)/python -m benchmarks.docstrings $(ARGS)
 
 check: lint types test
 
