@@ -80,7 +80,7 @@ def _padded(x: Array, length: int) -> Array:
 
 
 def _aligned(name: str, a1: ArrayLike, a2: ArrayLike) -> list[Array]:
-    """Both with zeros for the powers that the other has alone; of several polynomials powers go along the first axis."""
+    """Both with zeros for the powers that the other has alone, which go along the first axis."""
     operands = [as_operand(a1, name, "a1"), as_operand(a2, name, "a2")]
     x, y = promoted(name, *(shape_ops.reshape(p, (1,)) if p.aval.ndim == 0 else p for p in operands))
     length = max(len(x), len(y))
@@ -91,8 +91,8 @@ def _aligned(name: str, a1: ArrayLike, a2: ArrayLike) -> list[Array]:
         short = shape_ops.broadcast_to(short, (len(short), *long.aval.shape[1:]))
     except ValueError:
         raise ValueError(
-            f"{name}: the shapes {x.aval.shape} and {y.aval.shape} do not align: the one with fewer coefficients, which "
-            "go along the first axis, must broadcast to the other's last ones"
+            f"{name}: the shapes {x.aval.shape} and {y.aval.shape} do not align: the one with fewer coefficients, "
+            "which go along the first axis, must broadcast to the other's last ones"
         ) from None
     return [_padded(long, length), _padded(short, length)] if long is x else [_padded(short, length), long]
 
