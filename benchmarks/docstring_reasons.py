@@ -20,9 +20,7 @@ REASONS = {
         "_src/lax/lax.py:DotAlgorithmPreset",
         "_src/nn/functions.py:scaled_matmul",
     ),
-    "ours is better: linspace is rounded correctly where JAX's is an ulp off": (
-        "_src/numpy/ufuncs.py:arctan2",
-    ),
+    "ours is better: linspace is rounded correctly where JAX's is an ulp off": ("_src/numpy/ufuncs.py:arctan2",),
     "no difference in meaning: the order within the parts of a partition": (
         "_src/numpy/sorting.py:partition",
         "_src/numpy/sorting.py:argpartition",
