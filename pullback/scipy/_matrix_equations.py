@@ -100,12 +100,13 @@ def _turned_blocks(t: Array) -> Array:
     length = pnp.sqrt(x.real**2 + x.imag**2 + y.real**2 + y.imag**2)
     cos, sin = x / length, y / length
     one, zero = pnp.ones_like(cos[..., :1]), pnp.zeros_like(cos[..., :1])
-    rows = [
+    diagonals = [
         (pnp.concatenate([cos.conj(), one], -1) * pnp.concatenate([one, cos], -1), 0),
         (pnp.concatenate([sin.conj(), zero], -1), 1),
         (pnp.concatenate([zero, -sin], -1), -1),
     ]
-    return sum(row[..., None] * pnp.eye(n, k=k, dtype=t.dtype) for row, k in rows)
+    first, second, third = (entries[..., None] * pnp.eye(n, k=k, dtype=t.dtype) for entries, k in diagonals)
+    return first + second + third
 
 
 @boundary
