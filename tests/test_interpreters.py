@@ -262,3 +262,20 @@ def test_dead_code_of_a_jaxpr():
     assert read == [True, False, True]
     assert len(smaller.invars) == 2
     assert len(smaller.eqns) == 1
+
+
+def test_a_closed_jaxpr_is_called_as_an_equation_is():
+    """Libraries that interpret jaxprs bind `jit_p` to what `make_jaxpr` returns; its constants are captured values."""
+    x = pnp.arange(3.0)
+    (eqn,) = pb.make_jaxpr(pb.jit(lambda x: 2 * x))(x).eqns
+
+    def call(x):
+        return eqn.primitive.bind(x, **{**eqn.params, "jaxpr": closed})[0]
+
+    closed = pb.make_jaxpr(lambda y: y * x)(x)
+    assert len(closed.consts) == 1
+    for f in (call, pb.jit(call)):
+        assert f(x).tolist() == [0, 1, 4]
+    assert pb.grad(lambda x: call(x).sum())(x).tolist() == [0, 1, 2]
+    assert pb.typeof(x).at_least_vspace() == pb.typeof(x)
+    assert pb.typeof(pnp.arange(2)).at_least_vspace().dtype == pb.float0

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from pullback._core import dtypes
 from pullback._core.arguments import aval_of, check_callable, check_leaves
-from pullback._core.array import ConcreteArray, is_array_like, lift
+from pullback._core.array import Array, ConcreteArray, array_of, is_array_like, lift
 from pullback._core.errors import boundary, describe_function
 from pullback._core.lists import filled
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
-from pullback._core.types import ShapedArray
+from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.host.callback import (
     VMAP_METHODS,
@@ -35,11 +37,11 @@ def pure_callback(
     """Call a Python function without side effects on the host, from eager code or from compiled code.
 
     Args:
-      callback: a function of NumPy arrays, or pytrees of them, which it must not modify. It may be called any number of
-        times, or not at all if its result is not needed, and from another thread.
+      callback: a function of arrays, or pytrees of them, which NumPy's functions take too. It may be called any number
+        of times, or not at all if its result is not needed, and from another thread.
       result_shape_dtypes: the type of its result: a pytree of objects with a shape and a dtype, such as
         `ShapeDtypeStruct`s or arrays.
-      args, kwargs: arrays or pytrees of them, which `callback` gets as NumPy arrays.
+      args, kwargs: arrays or pytrees of them, which `callback` gets, with their values.
       sharding: accepted for compatibility; only None is valid for one device.
       vmap_method: the behaviour under `vmap`. None: an error. "sequential": one call after the other, results stacked
         ("sequential_unrolled" is the same). "expand_dims": one call for the whole batch, along a new leading axis,
@@ -80,9 +82,9 @@ def io_callback(
     Calls are never dropped, and compiled programs make them in program order.
 
     Args:
-      callback: a function of NumPy arrays, or pytrees of them, which it must not modify.
+      callback: a function of arrays, or pytrees of them, which NumPy's functions take too.
       result_shape_dtypes: the type of its result, as for `pure_callback`; None for a function that returns None.
-      args, kwargs: arrays or pytrees of them, which `callback` gets as NumPy arrays.
+      args, kwargs: arrays or pytrees of them, which `callback` gets, with their values.
       sharding: accepted for compatibility; only None is valid for one device.
       ordered: whether the order of calls matters. If so, `vmap` is an error; if not, it calls once for each example.
 
@@ -108,7 +110,7 @@ def io_callback(
 def debug_callback(callback: Callable, *args: PyTree, ordered: bool = False, **kwargs: PyTree) -> None:
     """Call a Python function to inspect values, under every transformation and in compiled code.
 
-    It gets NumPy arrays, which it must not modify. Its result is ignored, and it does not affect derivatives: under
+    It gets arrays with their values. Its result is ignored, and it does not affect derivatives: under
     `grad` and `jvp` it is called once, with primal values; under `vmap` once for each example, if an argument is
     batched. Compiled programs make such calls in program order, with `ordered` or without. A call with a tangent, in a
     jvp rule, is made under `jvp` but not under `grad`, where its value is never known: see `debug.tap`.
@@ -141,13 +143,18 @@ def bind_debug(what: str, callback: Callable, leaves: Sequence[Any], in_tree: Py
     fixed = [None if t else x for x, t in zip(leaves, traced, strict=True)]
 
     def fun(*values):
-        args, kwargs = tree_unflatten(in_tree, filled(traced, values, fixed))
+        args, kwargs = tree_unflatten(in_tree, filled(traced, _arrays(values), fixed))
         callback(*args, **kwargs)
 
     function = HostFunction(fun, None, (), what, callback)
     debug_callback_p.bind(
         *[lift(x) for x, t in zip(leaves, traced, strict=True) if t], function=function, ordered=bool(ordered)
     )
+
+
+def _arrays(values: Sequence[np.ndarray]) -> list[Array]:
+    """The arrays that a callback gets: as JAX's, so that it may use their methods and `at`."""
+    return [array_of(make_aval(value.shape, value.dtype), value) for value in values]
 
 
 def check_vmap_method(what: str, vmap_method: str | None) -> None:
@@ -172,7 +179,7 @@ def host_function(
     out_avals, out_tree = declared_types(what, callback, result)
 
     def fun(*values):
-        given_args, given_kwargs = tree_unflatten(in_tree, values)
+        given_args, given_kwargs = tree_unflatten(in_tree, _arrays(values))
         return callback(*given_args, **given_kwargs)
 
     return HostFunction(fun, out_tree, out_avals, what, callback), leaves

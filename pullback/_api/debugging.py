@@ -27,7 +27,7 @@ def print(
 
     Args:
       fmt: a format string as for `str.format`.
-      args, kwargs: the values to fill in: arrays, pytrees of them, or anything else. Arrays print as NumPy arrays.
+      args, kwargs: the values to fill in: arrays, pytrees of them, or anything else. Arrays print as eager ones do.
       ordered: accepted for compatibility; compiled programs print in program order.
       skip_format_check: check only when printing that every argument has a placeholder.
 
@@ -153,7 +153,7 @@ def _check_format(fmt: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None
 def breakpoint(*, ordered: bool = False, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
     """Open Python's debugger `pdb` here each time the call is executed, with the current variables of the function.
 
-    It works in compiled code too: the debugger opens at run time, and traced arrays are shown as NumPy arrays; tangents
+    It works in compiled code too: the debugger opens at run time, and traced arrays have their values; tangents
     without a value at run time stay traced. Inspect anything (`p x`, `l`, `where`); `c` continues, `q` raises
     `bdb.BdbQuit`. It cannot step, and assignments do not reach the program. Under `vmap` it opens once for each
     example. Code that runs eagerly can also use Python's own `breakpoint()`.
@@ -166,7 +166,7 @@ def breakpoint(*, ordered: bool = False, stdin: TextIO | None = None, stdout: Te
     >>> @pb.jit
     ... def f(x):
     ...     y = x * x
-    ...     pb.debug.breakpoint(stdin=io.StringIO("p y + 1\\nc\\n"), stdout=screen)
+    ...     pb.debug.breakpoint(stdin=io.StringIO("p float(y + 1)\\nc\\n"), stdout=screen)
     ...     return y
     >>> screen = io.StringIO()
     >>> _ = f(3.)

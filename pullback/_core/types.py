@@ -167,6 +167,8 @@ class ShapedArray(AbstractValue):
             self._tangent = tangent
         return tangent
 
+    at_least_vspace = to_tangent_aval  # JAX's former name
+
 
 _interned: dict[tuple[tuple[int, ...], np.dtype, bool], ShapedArray] = {}
 

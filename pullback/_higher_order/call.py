@@ -7,7 +7,7 @@ from typing import Any
 
 from pullback._core.array import ConcreteArray
 from pullback._core.config import config
-from pullback._core.jaxpr import HeldJaxpr, Jaxpr, eval_jaxpr
+from pullback._core.jaxpr import ClosedJaxpr, HeldJaxpr, Jaxpr, consts_to_args, eval_jaxpr
 from pullback._core.primitive import HigherOrder
 from pullback._core.types import ShapedArray, matches
 from pullback._higher_order.call_rules import give_call_rules
@@ -38,6 +38,14 @@ def check_operands(what: str, jaxpr: Jaxpr, avals: Sequence[ShapedArray]) -> Non
         raise TypeError(f"{what}: expected operands {expected}, got {list(avals)}")
 
 
+def _with_constants(args: Any, params: dict[str, Any]) -> Any:
+    """A call of a closed jaxpr, as programs make it that interpret jaxprs themselves: its constants are operands."""
+    closed = params["jaxpr"]
+    if type(closed) is not ClosedJaxpr:
+        return None
+    return jit_p.bind(*closed.consts, *args, **{**params, "jaxpr": consts_to_args(closed.jaxpr)})
+
+
 def _evaluate(*args: ConcreteArray, jaxpr, name, inline):
     if config.debugging:
         return eval_jaxpr(jaxpr, [], *args)
@@ -57,6 +65,7 @@ def _lower(ctx, *operands, jaxpr, name, inline):
 
 # programs are compiled of jaxprs, which this layer makes
 install_type_lowering(lower_types)
+jit_p.at_once = _with_constants
 jit_p.evaluate = _evaluate
 jit_p.abstract_eval = _type
 jit_p.lower = _lower

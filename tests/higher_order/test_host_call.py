@@ -64,11 +64,12 @@ def test_arrays_of_every_dtype_go_there_and_back(dtype, shape):
     for f in either(lambda x: pb.pure_callback(same, x, x)):
         y = f(pnp.asarray(x))
         got = seen.pop()
-        assert type(got) is np.ndarray
+        assert type(got) is type(y)
         assert got.dtype == x.dtype == y.dtype
         assert got.shape == shape == y.shape
         assert (np.asarray(y) == x).all()
-        assert not got.flags.writeable
+        assert (np.asarray(got) == x).all()
+        assert not np.asarray(got).flags.writeable
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.float64, np.complex128])
@@ -83,7 +84,7 @@ def test_64_bit_types(dtype):
 
 def test_pytrees_and_keywords():
     def fun(tree, *, scale):
-        assert isinstance(tree["a"], np.ndarray)
+        assert isinstance(tree["a"], pb.Array)
         return {"sum": tree["a"] * scale + tree["b"][0], "both": (tree["a"], tree["b"][0])}
 
     x, y = pnp.asarray(X), pnp.asarray(2 * X)
@@ -92,6 +93,17 @@ def test_pytrees_and_keywords():
         out = f(x, y)
         assert (np.asarray(out["sum"]) == 4 * X).all()
         assert (np.asarray(out["both"][1]) == 2 * X).all()
+
+
+def test_a_callback_may_use_what_arrays_have():
+    """JAX passes its arrays, so that programs use their methods, and functions of the library."""
+
+    def fun(x):
+        assert not isinstance(x, pb.core.Tracer)
+        return pb.jit(pnp.sort)(x.at[0].set(5.0)) * x.block_until_ready()
+
+    for f in either(lambda x: pb.pure_callback(fun, x, x)):
+        assert f(pnp.array([3.0, 1.0, 2.0])).tolist() == [3.0, 2.0, 10.0]
 
 
 def test_named_tuples_and_lists_are_taken_for_tuples():

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import array_of, is_array_like
+from pullback._core.array import ConcreteArray, array_of, is_array_like
 from pullback._core.config import config
 from pullback._core.errors import describe_function, described, function_name
 from pullback._core.jaxpr import Jaxpr, gathered, without
@@ -81,7 +81,7 @@ class HostFunction:
     def _checked(self, i: int, x: AnyValue, aval: ShapedArray) -> np.ndarray:
         if not is_array_like(x):
             raise TypeError(f"{self._must()} {aval.str_short()}{self._place(i)}, got {described(x)}")
-        value = np.asarray(x)
+        value: Any = x.value if type(x) is ConcreteArray else np.asarray(x)
         dtype = aval.dtype
         if (
             value.dtype != dtype
