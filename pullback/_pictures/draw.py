@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pullback._core.arguments import check_callable
 from pullback._core.errors import boundary, wrapping
 from pullback._core.typing import PyTree
+from pullback._pictures.compiled_graphs import compiled_graph
 from pullback._pictures.folding import folded
 from pullback._pictures.graphs import Graph, graph_of
 from pullback._pictures.html import html_of, page_of
@@ -97,7 +98,7 @@ class Picture:
 
 @boundary
 def draw(fun: Callable, *, transform: str | None = None, limit: int = 60) -> Callable[..., Picture]:
-    """A function that returns a picture of the program that `fun` is for its arguments; nothing is computed.
+    """A function that returns a picture of the program that `fun` is for its arguments; it computes nothing.
 
     The picture shows the operations with their types, functions with custom rules marked, loops and branches as boxes,
     calls folded. With a transformation, what it makes of the program stands beside it, and an operation has the number
@@ -106,7 +107,8 @@ def draw(fun: Callable, *, transform: str | None = None, limit: int = 60) -> Cal
 
     Args:
       fun: a function of arrays or pytrees of arrays.
-      transform: "grad", "vjp", "jvp" or "vmap", of all floating-point arguments, or along their leading axes; or None.
+      transform: "grad", "vjp" or "jvp", of all floating-point arguments; "vmap", along the leading axes of all; "jit",
+        the instructions that XLA compiles, where one that fuses others has the number of its result; or None.
       limit: the number of nodes from which a program is folded: by loops, by source lines, then by functions.
 
     Returns: a function with the arguments of `fun`, or their types (`ShapeDtypeStruct`), that returns a `Picture`.
@@ -144,7 +146,9 @@ def draw(fun: Callable, *, transform: str | None = None, limit: int = 60) -> Cal
         if transform is None:
             return Picture([graph_of(program, numbered_by_line(jaxpr))], limit)
         numbers = numbered(jaxpr)
+        if transform == "jit":
+            return Picture([graph_of(program, numbers, False), compiled_graph(program, numbers)], limit)
         after = transformed(fun, program, transform, size)
-        return Picture([graph_of(program, numbers), graph_of(after, numbers)], limit)
+        return Picture([graph_of(program, numbers, False), graph_of(after, numbers)], limit)
 
     return drawn

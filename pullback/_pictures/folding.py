@@ -139,8 +139,8 @@ def _fold(items: Sequence[Node | Box]) -> Node | Box:
     numbers = [item.number for item in (*items, *work) if item.number is not None]
     count = sum(node.count for node in work)
     detail = f"{count:,}: {detail}" if detail else f"{count:,} operations"
-    number = min(numbers, default=None)
-    return _Folded("fold", title, detail, first.backward, number, common, [], count, items=items)
+    number, derived = min(numbers, default=None), any(item.derived for item in work)
+    return _Folded("fold", title, detail, first.backward, number, common, [], count, derived=derived, items=items)
 
 
 def _common(paths: Sequence[tuple[Location, ...]]) -> tuple[Location, ...]:

@@ -19,7 +19,8 @@ class Node:
 
     `kind` is "input", "constant", "result", "port" (where a value enters or leaves a loop), "operation", "call",
     "rule" (a call with custom rules, or what a rule computed) or "fold" (several operations as one). `number` is that
-    of the operation of the first program that it is, or is the derivative of; `order` counts the operations of its own.
+    of the operation of the first program that it is, or is the derivative of; `order` counts the operations of its own,
+    and `derived` says that the number is that of the operation it is the derivative of.
     """
 
     kind: str
@@ -32,6 +33,12 @@ class Node:
     count: int = 1
     inside: Callable[[], Graph] | None = None
     order: int = 0
+    derived: bool = False
+
+    @property
+    def badge(self) -> str:
+        """Its number, as that of an operation or of a derivative; "" without one."""
+        return "" if self.number is None else f"{'∂' * self.derived}{self.number}"
 
 
 @dataclass(eq=False, slots=True)
@@ -101,17 +108,21 @@ class Graph:
         return [*found.values()]
 
 
-def graph_of(program: Program, numbers: Mapping[int, int]) -> Graph:
-    """The graph of a program. Its operations have the `numbers` of the equations that they are, or come from."""
+def graph_of(program: Program, numbers: Mapping[int, int], derived: bool = True) -> Graph:
+    """The graph of a program. Its operations have the `numbers` of the equations that they are, or come from.
+
+    `derived` says that in a backward pass these are the numbers of others, whose derivatives they are.
+    """
     jaxpr = program.closed.jaxpr
-    return _Builder(numbers).whole(program.title, jaxpr, program.inputs, program.results)
+    return _Builder(numbers, derived).whole(program.title, jaxpr, program.inputs, program.results)
 
 
 class _Builder:
     """Walks through a jaxpr, and remembers for each variable the node that it comes from."""
 
-    def __init__(self, numbers: Mapping[int, int]):
+    def __init__(self, numbers: Mapping[int, int], derived: bool):
         self.numbers = numbers
+        self.derived = derived
         self.made: dict[Var, Node] = {}
         self.edges: dict[tuple[int, int, bool], Edge] = {}
 
@@ -120,13 +131,13 @@ class _Builder:
     ) -> Graph:
         """The graph of a jaxpr, with names for its inputs and results."""
         names = input_names or ["input"] * len(jaxpr.invars)
-        inputs = [Node("input", _shortened(n), v.aval.str_short()) for n, v in zip(names, jaxpr.invars)]
+        inputs = [Node("input", shortened(n), v.aval.str_short()) for n, v in zip(names, jaxpr.invars)]
         consts = [Node("constant", "constant", v.aval.str_short()) for v in jaxpr.constvars]
         self.made.update(zip((*jaxpr.invars, *jaxpr.constvars), (*inputs, *consts)))
         work = Box("program", title)
         self.equations(jaxpr, work)
         titles = result_names or ["result"] * len(jaxpr.outvars)
-        results = [Node("result", _shortened(t), v.aval.str_short()) for t, v in zip(titles, jaxpr.outvars)]
+        results = [Node("result", shortened(t), v.aval.str_short()) for t, v in zip(titles, jaxpr.outvars)]
         for atom, node in zip(jaxpr.outvars, results):
             self.connect(atom, node)
         used = {id(edge.source) for edge in self.edges.values()}
@@ -174,6 +185,7 @@ class _Builder:
         node = Node("operation", eqn.primitive.name, _types(eqn.outvars), number=number)
         if origin is not None:
             node.backward, node.calls = origin.backward, origin.calls
+            node.derived = origin.backward and self.derived
             node.notes += [f"part of {short_rule(origin.rule)}"] if origin.rule else []
             node.notes += [f"the derivative of {place_of([origin.forward])}"] if origin.forward else []
         return node
@@ -185,9 +197,9 @@ class _Builder:
         if is_call(eqn):
             return self._call(eqn, node)
         literals = " ".join(format_literal(v) for v in eqn.invars if isinstance(v, Literal))
-        node.title = _shortened(f"{node.title} {literals}".strip())
+        node.title = shortened(f"{node.title} {literals}".strip())
         params = {key: format_param(value) for key, value in eqn.primitive.shown(eqn.params)[1].items()}
-        node.notes += [_shortened(f"{key}={text}", 80) for key, text in params.items() if text and "\n" not in text]
+        node.notes += [shortened(f"{key}={text}", 80) for key, text in params.items() if text and "\n" not in text]
         call = eqn.params.get("call") if eqn.primitive.traits.ruled else None
         if call is not None or (origin is not None and origin.rule):
             node.kind = "rule"
@@ -200,10 +212,10 @@ class _Builder:
         node.kind, node.count = "rule" if ruled else "call", size(jaxpr)
         # functions with rules say their name, calls have it among what they show
         name = getattr(eqn.params["call"], "name", "") if ruled else eqn.primitive.shown(eqn.params)[1].get("name", "")
-        node.title = _shortened(f"{name}" if ruled and name else f"{eqn.primitive.name} {name}".strip())
+        node.title = shortened(f"{name}" if ruled and name else f"{eqn.primitive.name} {name}".strip())
         node.notes.append(f"{node.count} operations inside")
-        numbers, title = self.numbers, node.title
-        node.inside = lambda: _Builder(numbers).whole(title, jaxpr)
+        numbers, derived, title = self.numbers, self.derived, node.title
+        node.inside = lambda: _Builder(numbers, derived).whole(title, jaxpr)
         return node
 
     def opened(self, eqn: Equation) -> Box:
@@ -281,7 +293,8 @@ def _branch(held: HeldJaxpr, i: int, loop: bool) -> str:
     return f"branch {i}"
 
 
-def _shortened(text: str, limit: int = _SHORT) -> str:
+def shortened(text: str, limit: int = _SHORT) -> str:
+    """The text, or its beginning."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -52,7 +52,7 @@ def _details(node: Node, name: str, limit: int, depth: int, room: list[int]) -> 
     inner = "".join(
         _details(deeper, f"{name}-{i}", limit, depth + 1, room) for i, deeper in enumerate(graph.root.nodes())
     )
-    number = "" if node.number is None else f"{'∂' if node.backward else ''}{node.number} "
+    number = f"{node.badge} " if node.badge else ""
     where = escape(" · ".join(part for part in (node.detail, place_of(node.calls), summary(graph)) if part))
     line = f"{number}{escape(node.title)} <span>{where}</span>"
     return f"<details><summary>{line}</summary>{svg_of([graph], name, styled=False)}{inner}</details>"

@@ -20,7 +20,7 @@ from pullback._core.tree_paths import keystr, tree_flatten_with_path
 from pullback._core.types import ShapedArray, ShapeDtypeStruct, make_aval
 from pullback._core.typing import PyTree
 
-TRANSFORMS = ("grad", "vjp", "jvp", "vmap")
+TRANSFORMS = ("grad", "vjp", "jvp", "vmap", "jit")
 
 
 class Program(NamedTuple):

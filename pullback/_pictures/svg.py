@@ -130,9 +130,8 @@ def _node(node: Node, x: float, y: float, width: float, height: float) -> str:
     parts.append(f'<rect class="{kind}" x="{left:.1f}" y="{top:.1f}" {shape}/>')
     shift = 0.0
     if node.number is not None:
-        badge = f"∂{node.number}" if node.backward else str(node.number)
-        parts.append(_text(left + 7, top + 15, badge, "badge", DETAIL - 1, "start"))
-        shift = len(badge) * 3.0
+        parts.append(_text(left + 7, top + 15, node.badge, "badge", DETAIL - 1, "start"))
+        shift = len(node.badge) * 3.0
     if node.detail:
         parts.append(_text(x + shift, y - 3, node.title, "ink", TITLE))
         parts.append(_text(x, y + 13, node.detail, "muted", DETAIL))
@@ -152,7 +151,7 @@ def node_class(node: Node) -> str:
 
 def told(node: Node) -> list[str]:
     """What is known of a node, line by line."""
-    of = f"{'the derivative of' if node.backward else 'operation'} {node.number}" if node.number is not None else ""
+    of = f"{'the derivative of' if node.derived else 'operation'} {node.number}" if node.number is not None else ""
     lines = [f"{node.title}  {node.detail}", of, "a custom rule" if node.kind == "rule" else ""]
     return [line for line in [*lines, *(place_of([call]) for call in reversed(node.calls)), *node.notes] if line]
 

@@ -53,7 +53,7 @@ def _remarks(node: Node, kept: dict[int, list[Edge]]) -> str:
     """What else is known: the operation that it comes from, what is kept, the line."""
     remarks = []
     if node.number is not None:
-        remarks.append(f"∂{node.number}" if node.backward else f"#{node.number}")
+        remarks.append(node.badge if node.derived else f"#{node.badge}")
     if node.kind == "rule":
         remarks.append("custom rule")
     if node.kind == "fold" or node.count > 1:

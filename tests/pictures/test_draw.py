@@ -420,7 +420,7 @@ def test_without_the_layout_the_text_is_there(monkeypatch):
 
 def test_refusals():
     picture = debug.draw(log1pexp)(1.0)
-    with raises(ValueError, "transform must be one of grad, vjp, jvp, vmap or None, got 'hessian'"):
+    with raises(ValueError, "transform must be one of grad, vjp, jvp, vmap, jit or None, got 'hessian'"):
         debug.draw(log1pexp, transform="hessian")
     with raises(ValueError, "limit must be a positive number"):
         debug.draw(log1pexp, limit=0)
@@ -453,3 +453,45 @@ def test_what_is_inside_of_a_line_is_folded_by_its_turns():
     assert len(operations(inside)) == 30
     assert len({node.count for node in operations(inside)}) == 1
     assert [node.title for node in inside.root.nodes() if node.kind == "input"] == ["30 values"]
+
+
+# --- what XLA makes of a program ---
+
+
+def test_jit_shows_what_is_fused():
+    before, after = graphs(debug.draw(log1pexp, transform="jit")(pnp.ones(1000)))
+    assert [n.number for n in operations(before)] == [1, 2, 3]
+    fused = operations(after)[-1]
+    assert (fused.kind, fused.number) == ("call", 3)
+    assert any("of operations 1, 2, 3" in note for note in fused.notes)
+    assert {"exponential", "add", "log"} <= {n.title for n in operations(fused.inside())}
+    assert [(n.kind, n.title) for n in after.root.nodes() if n.kind in ("input", "result")] == [
+        ("input", "x"),
+        ("result", "result"),
+    ]
+
+
+def test_jit_of_loops_and_several_results():
+    def f(x, ts):
+        def step(c, t):
+            return pnp.sin(c) * t, c + t
+
+        c, ys = lax.scan(step, x, ts)
+        return pnp.tanh(c), pnp.sort(ys)
+
+    before, after = graphs(debug.draw(f, transform="jit")(pnp.float32(1.0), pnp.ones(50)))
+    numbers = {n.title: n.number for n in operations(before)}
+    sort = next(n for n in operations(after) if n.title == "sort")
+    assert sort.number == numbers["sort"]
+    results = {n.title: n.detail for n in after.root.nodes() if n.kind == "result"}
+    assert results == {"result[0]": "f32[]", "result[1]": "f32[50]"}
+    # each result has its own way from its operation
+    ends = {edge.target.title: edge.source.title for edge in after.edges if edge.target.kind == "result"}
+    assert ends["result[1]"] == "sort"
+
+
+def test_numbers_of_a_backward_pass_are_its_own_before_a_transformation():
+    before, after = graphs(debug.draw(pb.grad(log1pexp), transform="jit")(pnp.float32(1.0)))
+    assert all(not n.derived for n in (*operations(before), *operations(after)))
+    assert "∂" not in debug.draw(pb.grad(log1pexp), transform="jit")(pnp.float32(1.0)).text
+    assert any(n.backward for n in operations(before))
