@@ -4,8 +4,9 @@ Measured on 2 cores with 1,000,000 elements:
 
 - compiled sine and cosine by range reduction and a polynomial, which XLA vectorizes, have 15 times the speed of XLA's,
   which call the C library for each element;
-- eager functions whose NumPy kernel computes in double precision have, by the compiled program of the operation,
-  5 times the speed of the kernel (`sin`, `cos`), with the same bits: both are rounded once.
+- eager functions whose NumPy kernel computes in double precision (`sin`, `cos`) have 2.5 times the speed if the kernel
+  evaluates the same polynomial, from 4,096 elements on, and 5 times by the compiled program of the operation; with the
+  same bits: all are rounded once.
 
 The programs take up to 0.2 s to compile: smaller arrays are not worth it.
 """
@@ -68,6 +69,68 @@ _SINE = (
 )
 # from here on the multiple of pi would have more bits
 _HUGE = 2.0**20
+
+
+# the elements from which on the kernel evaluates the polynomial, and those that it does at once: they stay in the cache
+_MANY, _BLOCK = 4096, 8192
+# the sum with it has no fraction, and the integer part as its last bits
+_SHIFT = 1.5 * 2.0**52
+
+
+def in_double_precision(ufunc: np.ufunc, quarter: float) -> Callable:
+    """The NumPy kernel of a sine of `x + quarter * pi`: float32 is computed in double precision, and rounded once.
+
+    NumPy's float32 sine is off by up to 1.5 units in the last place, XLA's is not.
+    """
+
+    def run(x):
+        if x.dtype != _SINGLE:
+            return ufunc(x)
+        if x.size < _MANY:
+            return ufunc(x, dtype=_DOUBLE).astype(_SINGLE)
+        result = np.empty(x.shape, _SINGLE)
+        source, target = x.reshape(-1), result.reshape(-1)
+        doubles, odd = np.empty((3, _BLOCK)), np.empty(_BLOCK, _INT)
+        for start in range(0, x.size, _BLOCK):
+            part, out = source[start : start + _BLOCK], target[start : start + _BLOCK]
+            n = part.size
+            if -_HUGE < part.min() and part.max() < _HUGE:  # false if there is a nan
+                _sine(part, quarter, out, doubles[:, :n], odd[:n])
+            else:
+                out[:] = ufunc(part, dtype=_DOUBLE)
+        return result
+
+    return run
+
+
+def _sine(x: np.ndarray, quarter: float, out: np.ndarray, doubles: np.ndarray, odd: np.ndarray) -> None:
+    """What `circular` emits, in place: `doubles`, three rows, and `odd` are memory to compute in."""
+    rest, n, power = doubles
+    rest[:] = x
+    np.multiply(rest, 1 / np.pi, out=n)
+    if quarter:
+        n += quarter
+    n += _SHIFT
+    odd[:] = n.view(np.int64)
+    n -= _SHIFT
+    if quarter:
+        n -= quarter
+    np.multiply(n, _PI, out=power)
+    rest -= power
+    n *= _REST_OF_PI
+    rest -= n
+    np.multiply(rest, rest, out=power)
+    value = np.multiply(power, _SINE[-1], out=n)
+    for coefficient in _SINE[-2:0:-1]:
+        value += coefficient
+        value *= power
+    value += _SINE[0]
+    value *= rest
+    out[:] = value
+    # the sign changes with each half turn: the last bit of n becomes that of the sign
+    odd <<= 31
+    bits = out.view(_INT)
+    bits ^= odd
 
 
 def circular(name: str, quarter: float) -> Callable:

@@ -28,17 +28,11 @@ from pullback._ops.families import (
     nary,
     unary,
 )
-from pullback._ops.large_arrays import circular, hand_over
+from pullback._ops.large_arrays import circular, hand_over, in_double_precision
 from pullback._ops.quotients import kinked, quotient_or_nan
 from pullback._ops.shape import unbroadcast
 
 # --- circular ---
-
-
-def _rounded(kernel: Callable) -> Callable:
-    """A kernel that evaluates float32 in double precision: NumPy's float32 sine is off by up to 2 ulp, XLA's is not."""
-    single, double = np.dtype(np.float32), np.dtype(np.float64)
-    return lambda x: kernel(x, dtype=double).astype(single) if x.dtype == single else kernel(x)
 
 
 @written
@@ -67,9 +61,11 @@ _atan_slope_p = unary(
     lambda t, x, y: mul(t, mul(mul(mul(scalar(x, -2), y), x), y)),
 )
 
-sin_p: Primitive = unary("sin", _rounded(np.sin), circular("stablehlo.sine", 0.0), lambda t, x, y: mul(t, cos(x)))
+sin_p: Primitive = unary(
+    "sin", in_double_precision(np.sin, 0.0), circular("stablehlo.sine", 0.0), lambda t, x, y: mul(t, cos(x))
+)
 cos_p: Primitive = unary(
-    "cos", _rounded(np.cos), circular("stablehlo.cosine", 0.5), lambda t, x, y: mul(t, neg(sin(x)))
+    "cos", in_double_precision(np.cos, 0.5), circular("stablehlo.cosine", 0.5), lambda t, x, y: mul(t, neg(sin(x)))
 )
 tan_p: Primitive = unary("tan", np.tan, lowering("stablehlo.tan"), lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
 asin_p: Primitive = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))

@@ -199,6 +199,24 @@ def put(x: ConcreteArray) -> Any:
     return buffer
 
 
+def copied(value: np.ndarray, aval: ShapedArray) -> Any:
+    """A device buffer with the data of an array that its owner may write to when this has returned.
+
+    Of a dtype that the engine knows, with contiguous entries.
+    """
+    check_process()
+    xc = xla_client()
+    return xc.batched_device_put(
+        aval,
+        sharding(),
+        [value],
+        [device()],
+        True,
+        host_buffer_semantics=xc.HostBufferSemantics.IMMUTABLE_ONLY_DURING_CALL,
+        enable_x64=True,
+    )
+
+
 def read(buffer: AnyValue, aval: ShapedArray) -> np.ndarray:
     """The NumPy value of a buffer, without a copy if the engine allows it."""
     if _left_behind:

@@ -9,6 +9,7 @@ import pytest
 
 import pullback as pb
 import pullback.numpy as pnp
+from pullback._api import short_call
 from pullback._api.jit import Compiler
 from pullback.tree_util import register_dataclass, register_pytree_node, tree_leaves, tree_map, tree_structure
 
@@ -230,6 +231,27 @@ def test_memory_of_numpy_may_change_after_a_warm_call():
         results.append(twice({"x": host}))
     host[:] = -1
     assert [float(y[5]) for y in results] == [0, 2, 4, 6]
+
+
+def test_arrays_of_numpy_are_copied_once(monkeypatch):
+    """To the device, not to an array here that is copied to the device then."""
+    total = pb.jit(lambda tree: sum(x.sum() for x in tree))
+    leaves = [np.full(5, i, np.float32) for i in range(4)]
+    total(leaves)
+    lifted = []
+    lift = short_call.lift
+
+    def counted(x):
+        lifted.append(x)
+        return lift(x)
+
+    monkeypatch.setattr(short_call, "lift", counted)
+    assert float(total(leaves)) == 30
+    assert lifted == []
+    # what the engine does not take as it is
+    assert float(total([x.astype(np.float64) for x in leaves])) == 30
+    assert float(total([np.stack([x, x], 1)[:, 0] for x in leaves])) == 30
+    assert len(lifted) == 8
 
 
 def test_errors_of_warm_calls_name_the_argument():

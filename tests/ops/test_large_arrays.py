@@ -33,6 +33,37 @@ def test_rounded_once(ours, exact):
     within_half_a_unit(np.asarray(pb.jit(ours)(x)), exact(x.astype("float64")))
 
 
+@pytest.mark.parametrize(("ufunc", "quarter"), [(np.sin, 0.0), (np.cos, 0.5)])
+def test_kernels_of_many_elements_are_rounded_once(ufunc, quarter):
+    kernel = large_arrays.in_double_precision(ufunc, quarter)
+    x = numbers()[:100_000]
+    within_half_a_unit(kernel(x), ufunc(x.astype("float64")))
+    rows = x.reshape(100, 1000)
+    np.testing.assert_array_equal(kernel(rows), kernel(x).reshape(100, 1000))
+    # other layouts
+    np.testing.assert_array_equal(kernel(rows.T), kernel(rows).T)
+    np.testing.assert_array_equal(kernel(x[::-3]), kernel(x)[::-3])
+
+
+@pytest.mark.parametrize(("ufunc", "quarter"), [(np.sin, 0.0), (np.cos, 0.5)])
+def test_kernels_pass_numbers_that_are_huge_or_none_to_numpy(ufunc, quarter):
+    passed = []
+
+    def counted(x, **settings):
+        passed.append(x.size)
+        return ufunc(x, **settings)
+
+    kernel = large_arrays.in_double_precision(counted, quarter)
+    x = np.full(40_000, -0.0, "float32")
+    np.testing.assert_array_equal(np.signbit(kernel(x)), ufunc(x) == 0)
+    assert passed == []
+    x[[1, 9000, 30_000]] = [np.inf, np.nan, 3e38]
+    with np.errstate(invalid="ignore"):
+        got, expected = kernel(x), ufunc(x.astype("float64")).astype("float32")
+    np.testing.assert_array_equal(got, expected)
+    assert sum(passed) == 3 * 8192
+
+
 @pytest.mark.parametrize(("ours", "exact"), FUNCTIONS)
 def test_numbers_at_the_edges(ours, exact):
     x = np.zeros(N, "float32")
