@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import pullback as pb
 from website import stage
 from website.docstrings import restructured
 from website.names import MODULES
@@ -95,6 +96,11 @@ def test_scripts_become_pages():
     text = stage.script_page(stage.ROOT / "examples/05_fixed_point.py")
     assert text.startswith("# Differentiating the result of an iteration without differentiating the iteration\n")
     assert "```python\nfrom functools import partial\n" in text
+
+
+def test_every_error_is_explained():
+    page = (stage.ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    assert [name for name in pb.errors.__all__ if name[0].isupper() and f"`{name}`" not in page] == []
 
 
 @needs_sphinx

@@ -92,7 +92,8 @@ def gallery(target: Path) -> str:
     names = [path.stem for path in sorted(GALLERY.glob("[a-z]*.py"))]
     for name in names:
         title = (GALLERY / f"{name}.py").read_text(encoding="utf-8").removeprefix('"""').partition("\n")[0].rstrip(".")
-        lines += [f"## [{title}]({name}.md)", ""]
+        head, _, rest = title.partition(": ")
+        lines += [f"## [{head}]({name}.md)", "", f"{rest[:1].upper()}{rest[1:]}." if rest else "", ""]
         if (PICTURES / f"{name}.svg").is_file():
             shutil.copy(PICTURES / f"{name}.svg", target / "examples/gallery")
             lines += [f"![{title}]({name}.svg)", ""]

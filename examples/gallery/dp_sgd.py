@@ -60,3 +60,4 @@ def draw(axes, result):
     (w0, w1), b = np.asarray(result["params"]["w"]), float(result["params"]["b"])
     line = np.linspace(-1.5, 1.5, 2)
     axes.plot(line, -(w0 * line + b) / w1, color="gray")
+    axes.set_ylim(-3.5, 3.5)
