@@ -55,21 +55,23 @@ def start_trace(
 
     Args:
       log_dir: the folder.
-      create_perfetto_link, create_perfetto_trace: not written yet; the files are those for TensorBoard.
+      create_perfetto_link: not written yet.
+      create_perfetto_trace: whether `perfetto_trace.json.gz` is written beside the files for TensorBoard, which the
+        page ui.perfetto.dev opens.
       profiler_options: a `ProfileOptions`, or None.
 
-    Raises: RuntimeError if a profile is being recorded, NotImplementedError for the two options.
+    Raises: RuntimeError if a profile is being recorded, NotImplementedError for a link.
 
     >>> import tempfile
     >>> start_trace(tempfile.mkdtemp())
     >>> stop_trace()
     """
-    if create_perfetto_link or create_perfetto_trace:
+    if create_perfetto_link:
         raise NotImplementedError(
-            "start_trace: create_perfetto_link and create_perfetto_trace are planned, not written yet; "
-            "TensorBoard's profile plugin shows the files."
+            "start_trace: create_perfetto_link is planned, not written yet. Use create_perfetto_trace=True, and open "
+            "the file perfetto_trace.json.gz on the page ui.perfetto.dev."
         )
-    profiling.start(os.fspath(log_dir), profiler_options)
+    profiling.start(os.fspath(log_dir), profiler_options, create_perfetto_trace)
 
 
 def stop_trace() -> None:

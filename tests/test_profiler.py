@@ -1,5 +1,8 @@
 """Profiles, names in them, and events."""
 
+import gzip
+import json
+
 import pytest
 
 import pullback as pb
@@ -18,8 +21,26 @@ def test_a_trace_is_written(tmp_path):
     assert list(tmp_path.rglob("*.xplane.pb"))
     with pytest.raises(RuntimeError, match="stop_trace: no trace is being recorded"):
         profiler.stop_trace()
-    with pytest.raises(NotImplementedError, match="create_perfetto_link and create_perfetto_trace are planned"):
-        profiler.start_trace(tmp_path, create_perfetto_trace=True)
+    with pytest.raises(NotImplementedError, match="create_perfetto_link is planned"):
+        profiler.start_trace(tmp_path, create_perfetto_link=True)
+    assert not list(tmp_path.rglob("perfetto_trace.json.gz"))
+
+
+def test_a_trace_for_perfetto(tmp_path):
+    with profiler.trace(tmp_path, create_perfetto_trace=True):
+        with profiler.TraceAnnotation("a part of mine"):
+            pb.jit(lambda x: pnp.sin(x) @ x)(pnp.ones((8, 8))).block_until_ready()
+    (path,) = tmp_path.rglob("perfetto_trace.json.gz")
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        trace = json.load(file)
+    # the trace event format: a name, a phase, a process; complete events have a start and a duration
+    assert "metadata" not in trace
+    spans = [event for event in trace["traceEvents"] if event.get("ph") == "X"]
+    assert any(event["name"] == "a part of mine" for event in spans)
+    assert all({"name", "pid", "ts", "dur"} <= set(event) for event in spans)
+    profiler.start_trace(tmp_path)  # the next one is not written for it
+    profiler.stop_trace()
+    assert len(list(tmp_path.rglob("perfetto_trace.json.gz"))) == 1
 
 
 def test_named_scopes_in_programs():

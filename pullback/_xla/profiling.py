@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 from collections.abc import Callable
 from contextlib import ContextDecorator
+from pathlib import Path
 from typing import Any
 
 from jaxlib import _profile_data, _profiler
@@ -20,18 +22,19 @@ ProfilePlane: Any = _profile_data.ProfilePlane
 register_subprocess: Any = _profiler.register_subprocess
 
 _lock = threading.Lock()
-_session: list[tuple[Any, str]] = []
+# the session that records, its folder, and whether it is written for Perfetto too
+_session: list[tuple[Any, str, bool]] = []
 _server: list[Any] = []
 
 
-def start(folder: str, options: AnyValue = None) -> None:
-    """Begin a session; RuntimeError if one is running."""
+def start(folder: str, options: AnyValue = None, perfetto: bool = False) -> None:
+    """Begin a session, which writes a file for Perfetto too if asked; RuntimeError if one is running."""
     with _lock:
         if _session:
             raise RuntimeError("start_trace: a trace is being recorded already; stop_trace() ends it.")
         engine.client()
         session = _profiler.ProfilerSession() if options is None else _profiler.ProfilerSession(options)
-        _session.append((session, folder))
+        _session.append((session, folder, perfetto))
 
 
 def stop() -> None:
@@ -39,8 +42,20 @@ def stop() -> None:
     with _lock:
         if not _session:
             raise RuntimeError("stop_trace: no trace is being recorded; start_trace(folder) begins one.")
-        session, folder = _session.pop()
+        session, folder, perfetto = _session.pop()
         session.stop_and_export(folder)
+    if perfetto:
+        _write_for_perfetto(folder)
+
+
+def _write_for_perfetto(folder: str) -> None:
+    """Write the events of the newest profile in a folder into `perfetto_trace.json.gz` beside it."""
+    newest = max(Path(folder).glob("plugins/profile/*/*.trace.json.gz"), key=lambda path: path.stat().st_mtime_ns)
+    with gzip.open(newest, "rt", encoding="utf-8") as file:
+        trace = json.load(file)
+    trace.pop("metadata", None)  # Perfetto expects a table of another kind there
+    with gzip.open(newest.with_name("perfetto_trace.json.gz"), "wt", encoding="utf-8") as file:
+        json.dump(trace, file)
 
 
 def operation_times(run: Callable[[], Any]) -> dict[str, float]:
