@@ -224,10 +224,15 @@ class VJP(LinearFunction):
         """The values of arguments that the backward pass needs as they are, by argument.
 
         `NotNeeded()` stands for the others, `NotSaveable()` for those that were not to be saved: put them back,
-        `f_vjp.args_res[0] = x`, before the call.
+        `f_vjp.args_res[0] = x`, or `f_vjp.args_res = [...]`, an entry for each argument, before the call.
         """
         self._settle()
         return self._args
+
+    @args_res.setter
+    @boundary
+    def args_res(self, values: Sequence[PyTree]) -> None:
+        self._args = self.replace(args_res=values)._args
 
     @property
     def structured_residuals(self) -> list[Any]:

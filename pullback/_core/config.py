@@ -16,7 +16,13 @@ from typing import Any, ClassVar
 from pullback._core.inert_options import INERT, RESULTS
 from pullback._core.typing import AnyValue
 
-_PRECISIONS = (None, "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")
+# the names of `lax.Precision`, their other names, and those of `lax.DotAlgorithmPreset`
+_PRECISIONS = (
+    *(None, "default", "high", "highest", "bfloat16", "tensorfloat32", "float32", "fastest", "bfloat16_3x", "DEFAULT"),
+    *("ANY_F8_ANY_F8_F32", "ANY_F8_ANY_F8_F32_FAST_ACCUM", "ANY_F8_ANY_F8_ANY", "ANY_F8_ANY_F8_ANY_FAST_ACCUM"),
+    *("F16_F16_F16", "F16_F16_F32", "BF16_BF16_BF16", "BF16_BF16_F32", "BF16_BF16_F32_X3", "BF16_BF16_F32_X6"),
+    *("BF16_BF16_F32_X9", "TF32_TF32_F32", "TF32_TF32_F32_X3", "F32_F32_F32", "F64_F64_F64"),
+)
 
 # name -> the values that the option accepts; the first is the default. A range stands for a number of bytes, `float`
 # for a number of seconds, `Path` for a folder or None, `str` for names or None

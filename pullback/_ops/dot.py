@@ -66,7 +66,7 @@ _PRECISIONS = {
 
 
 def canonical_precision(precision: PrecisionLike) -> tuple[Precision, Precision] | None:
-    """A user's precision (None, a name, a `Precision`, or a pair of those) as a pair.
+    """A user's precision (None, a name, a `Precision`, a pair of those, or an algorithm or its name) as a pair.
 
     None stands for the option `default_matmul_precision`, and stays None if that is.
     """
@@ -74,6 +74,8 @@ def canonical_precision(precision: PrecisionLike) -> tuple[Precision, Precision]
         precision = config.default_matmul_precision
         if precision is None:
             return None
+    if isinstance(precision, str) and precision in DotAlgorithmPreset.__members__:
+        precision = DotAlgorithmPreset[precision]
     if isinstance(precision, (DotAlgorithm, DotAlgorithmPreset)):
         check_algorithm(precision)
         precision = Precision.HIGHEST
@@ -83,7 +85,10 @@ def canonical_precision(precision: PrecisionLike) -> tuple[Precision, Precision]
     )
     if len(known) != 2 or None in known:
         names = sorted(filter(None, _PRECISIONS))
-        raise ValueError(f"precision must be None, a Precision, one of {names}, or a pair of these, got {precision!r}")
+        raise ValueError(
+            f"precision must be None, a Precision, one of {names}, a pair of these, or a DotAlgorithmPreset, "
+            f"got {precision!r}"
+        )
     return known  # type: ignore[return-value]
 
 

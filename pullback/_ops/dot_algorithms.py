@@ -55,6 +55,9 @@ class DotAlgorithmPreset(enum.Enum):
     F32_F32_F32 = enum.auto()
     F64_F64_F64 = enum.auto()
 
+    def __str__(self) -> str:
+        return self.name
+
 
 # of other hardware: formats that the CPU's products do not have
 _ELSEWHERE = ("ANY_F8", "TF32")

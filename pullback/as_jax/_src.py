@@ -30,6 +30,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "jaxpr_as_fun": "pullback.extend.core:jaxpr_as_fun",
         "trace_state_clean": "pullback.extend.core:trace_state_clean",
     },
+    "api": {name: f"pullback:{name}" for name in "grad jit jvp linearize value_and_grad vjp vmap".split()},
     "ad_util": {
         "Zero": "pullback.interpreters.ad:Zero",
         "stop_gradient_p": "pullback.lax:stop_gradient_p",
@@ -61,6 +62,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "distributed": {"global_state": "pullback.as_jax._registry:processes"},
     "dispatch": {"wait_for_tokens": "pullback:effects_barrier"},
     "flatten_util": {"ravel_pytree": "pullback.flatten_util:ravel_pytree"},
+    "lax": {"lax": "pullback.lax"},
     "literals": {},
     "public_test_util": {
         "check_close": "pullback.as_jax._inside:check_close",

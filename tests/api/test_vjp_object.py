@@ -62,6 +62,10 @@ def test_what_is_not_saved_is_put_back():
         for got, want in zip(tree_leaves(restored(1.0)), tree_leaves(expected), strict=True):
             np.testing.assert_array_equal(got, want)
     # another value is used as it is given
+    f_vjp.args_res = [{"w": W, "b": 0.0}, X]
+    assert tree_structure(f_vjp.args_res) == tree_structure([{"w": 0, "b": 0}, 0])
+    with pytest.raises(ValueError, match="expected 2 entries of args_res, got 1"):
+        f_vjp.args_res = [X]
     (params, _) = f_vjp.replace(args_res=[{"w": 2 * W, "b": 0.0}, X])(1.0)
     np.testing.assert_allclose(params["w"], np.cos(W * X) * X, rtol=1e-6)
     (_, x) = f_vjp.replace(args_res=[{"w": 2 * W, "b": 0.0}, X])(1.0)

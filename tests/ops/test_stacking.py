@@ -90,12 +90,18 @@ def test_tolerances_and_algorithms():
         lax.DotAlgorithmPreset.DEFAULT,
         lax.DotAlgorithmPreset.BF16_BF16_F32,
         lax.DotAlgorithmPreset.F32_F32_F32,
+        "BF16_BF16_F32_X3",
         lax.DotAlgorithm("bfloat16", "bfloat16", "float32"),
     ):
         close(lax.dot(x, x, precision=algorithm), x @ x)
     assert {*lax.DotAlgorithmPreset.__members__} == {*jlax.DotAlgorithmPreset.__members__}
-    with pytest.raises(NotImplementedError, match="TF32_TF32_F32 is of other hardware"):
-        lax.dot(x, x, precision=lax.DotAlgorithmPreset.TF32_TF32_F32)
+    for preset in (lax.DotAlgorithmPreset.TF32_TF32_F32, "TF32_TF32_F32"):
+        with pytest.raises(NotImplementedError, match="TF32_TF32_F32 is of other hardware"):
+            lax.dot(x, x, precision=preset)
+    for preset in lax.DotAlgorithmPreset:
+        assert str(preset) == str(jlax.DotAlgorithmPreset[preset.name])
+        with pb.default_matmul_precision(preset.name):
+            assert pb.config.default_matmul_precision == preset.name
 
 
 def test_derivatives_of_the_incomplete_gamma_function_and_of_gamma_samples():
