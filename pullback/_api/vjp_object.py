@@ -232,7 +232,7 @@ class VJP(LinearFunction):
     @args_res.setter
     @boundary
     def args_res(self, values: Sequence[PyTree]) -> None:
-        self._args = self.replace(args_res=values)._args
+        self._args: list[Any] = self.replace(args_res=values)._args
 
     @property
     def structured_residuals(self) -> list[Any]:
