@@ -130,3 +130,55 @@ def test_neural_ode():
     result = program("neural_ode").run(60)
     assert result["last"] < 0.05
     assert result["losses"][-1] < 0.2 * result["losses"][60]
+
+
+def test_equilibrium():
+    module = program("equilibrium")
+    result = module.run()
+    assert result["right"] > 0.9
+    with pb.enable_x64():
+        params = pb.tree.map(lambda p: np.asarray(p, float), result["params"])
+        x, step = np.array([0.3, -0.6]), 1e-5
+        z = module.layer(params, x)
+        w = 0.9 * params["w"] / max(1.0, np.linalg.norm(params["w"]))
+        np.testing.assert_allclose(z, np.tanh(w @ z + params["u"] @ x + params["b"]), rtol=1e-10)
+        slope = pb.grad(module.score, 1)(params, x)
+        for i, unit in enumerate(np.eye(2)):
+            difference = module.score(params, x + step * unit) - module.score(params, x - step * unit)
+            np.testing.assert_allclose(slope[i], difference / (2 * step), rtol=1e-6)
+
+
+def test_gaussian_process():
+    module = program("gaussian_process")
+    result = module.run()
+    np.testing.assert_allclose(result["noise"], 0.2, rtol=0.35)  # of 40 points: a standard error of 11 %
+    inside = result["at"] <= 10
+    misses = np.abs(np.asarray(result["mean"]) - np.sin(result["at"]))[inside]
+    assert (misses < 3 * np.asarray(result["deviation"])[inside] + 1e-3).mean() > 0.95
+    with pb.enable_x64():  # beside the density of a Gaussian vector
+        log_params, x, y = np.log([1.5, 0.9, 0.3]), result["x"], result["y"]
+        cov = np.asarray(module.kernel(log_params, x, x)) + 0.09 * np.eye(40)
+        expected = 0.5 * y @ np.linalg.solve(cov, y) + 0.5 * np.linalg.slogdet(cov)[1]
+        np.testing.assert_allclose(module.negative_log_likelihood(log_params, x, y), expected, rtol=1e-9)
+
+
+def test_control():
+    result = program("control").run()
+    angle, velocity = result["last"]
+    assert abs(abs(angle) - np.pi) < 0.1  # upright, on either side
+    assert abs(velocity) < 0.1
+    assert abs(result["controls"]).max() <= 1.0
+
+
+def test_heat():
+    module = program("heat")
+    assert module.run()["largest relative error"] < 0.1  # the noise is 1e-4 of the largest temperature
+    with pb.enable_x64():  # in the end the temperature falls evenly along an even rod
+        later = module.temperatures(np.log(np.full(module.CELLS, 50.0)))[-1]
+        np.testing.assert_allclose(later, 1.0 - (np.arange(module.CELLS) + 0.5) / module.CELLS, atol=1e-6)
+
+
+def test_spikes():
+    result = program("spikes").run()
+    assert result["best"] < 0.25 * result["first"]
+    assert 2 <= len(result["fires at"]) <= 6  # four are wanted; which steps they hit is decided by rounding
