@@ -116,7 +116,7 @@ def _in_stretches(root: Box, limit: int) -> Box:
     """As many stretches of neighbours as there is room for."""
 
     def change(items: Sequence[Node | Box]) -> list[Node | Box]:
-        step = -(-len(items) // max(limit // 2, 1))
+        step = max(-(-len(items) // max(limit // 2, 1)), 1)
         return [_fold(items[i : i + step]) for i in range(0, len(items), step)]
 
     return _each_pass(root, change)

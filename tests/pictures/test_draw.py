@@ -495,3 +495,13 @@ def test_numbers_of_a_backward_pass_are_its_own_before_a_transformation():
     assert all(not n.derived for n in (*operations(before), *operations(after)))
     assert "∂" not in debug.draw(pb.grad(log1pexp), transform="jit")(pnp.float32(1.0)).text
     assert any(n.backward for n in operations(before))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 12])
+@pytest.mark.parametrize("transform", [None, "grad", "jit"])
+def test_programs_without_operations_and_with_empty_passes(limit, transform, graphviz):
+    for f in (lambda x: x, lambda x: 3.0 + 0.0 * x, pb.checkpoint(lambda x: pnp.sin(pnp.sin(x)))):
+        picture = debug.draw(f, transform=transform, limit=limit)(pnp.float32(0.7))
+        assert picture.text
+        ElementTree.fromstring(picture.svg)
+        assert "<details" in picture.html or not any(n.inside for g in graphs(picture) for n in g.root.nodes())
