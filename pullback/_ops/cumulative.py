@@ -16,6 +16,7 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import accumulator, is_half, running
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq_p, select_p
+from pullback._ops.cumulative_blocks import in_blocks, pays
 from pullback._ops.elementwise import add_p, emit_larger, emit_smaller, exp, max_p, mul_p, sub_p
 from pullback._ops.families import ANY, FLOAT, NUMBER, scalar_like
 from pullback._ops.reduce import highest, lowest
@@ -52,20 +53,13 @@ def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Ca
         if not out.size:
             return x
         x = ctx.convert(x, accumulator(out.dtype))
-        n = out.shape[axis]
-        scalar = make_aval((), x.aval.dtype)
-        window, pads = [1] * out.ndim, [(0, 0)] * out.ndim
-        window[axis], pads[axis] = n, (0, n - 1) if reverse else (n - 1, 0)
-        start = ctx.constant(identity(scalar.dtype), scalar)
-        region = ctx.region([scalar, scalar], lambda block, ab: [combine(block, ab)])
-        # XLA turns a window as long as the axis into a scan of logarithmic depth
-        y = ctx.op(
-            "stablehlo.reduce_window",
-            [x, start],
-            x.aval,
-            f"window_dimensions = {int_array(window)}, padding = {int_matrix(pads)}",
-            [region],
-        )
+        start = identity(x.aval.dtype)
+
+        def window(x):
+            return _window(ctx, x, axis, reverse, combine, start)
+
+        by_blocks = pays(ctx, x, axis, costly=combine is _logaddexp)
+        y = in_blocks(ctx, x, axis, reverse, combine, start, window) if by_blocks else window(x)
         return ctx.convert(y, out.dtype)
 
     def batch(trace, args, dims, axis, reverse):
@@ -73,6 +67,17 @@ def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Ca
 
     p.abstract_eval, p.kernel, p.lower, p.batch = abstract_eval, kernel, lower, batch
     return p
+
+
+def _window(ctx, x, axis, reverse, combine, identity):
+    """A window as long as the axis, which XLA turns into a scan of logarithmic depth."""
+    shape = x.aval.shape
+    n, scalar = shape[axis], make_aval((), x.aval.dtype)
+    window, pads = [1] * len(shape), [(0, 0)] * len(shape)
+    window[axis], pads[axis] = n, (0, n - 1) if reverse else (n - 1, 0)
+    region = ctx.region([scalar, scalar], lambda block, ab: [combine(block, ab)])
+    attributes = f"window_dimensions = {int_array(window)}, padding = {int_matrix(pads)}"
+    return ctx.op("stablehlo.reduce_window", [x, ctx.constant(identity, scalar)], x.aval, attributes, [region])
 
 
 def _op(name):

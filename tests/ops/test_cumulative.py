@@ -91,3 +91,79 @@ def test_refusals():
         cumulative.cumlogsumexp(np.zeros(3, "int32"))
     with pytest.raises(IndexError, match="axis 2"):
         cumulative.cumsum(np.zeros(3, "float32"), 2)
+
+
+# --- long axes, which compiled code treats in blocks ---
+
+LONG = [(1000, 3), (4097, 2), (64, 5)]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_long_axes(name, reverse, monkeypatch):
+    monkeypatch.setattr(cumulative, "pays", lambda *args, **options: True)
+    for shape in LONG:
+        for axis, x in ((0, data(shape)), (1, data(shape).T)):
+            x = 1 + x / 100 if name == "cumprod" else x
+            wide = np.flip(x, axis).astype("float64") if reverse else x.astype("float64")
+            exact = {
+                "cumsum": np.add,
+                "cumprod": np.multiply,
+                "cummax": np.maximum,
+                "cummin": np.minimum,
+                "cumlogsumexp": np.logaddexp,
+            }[name].accumulate(wide, axis)
+            exact = np.flip(exact, axis) if reverse else exact
+            got = np.asarray(pb.jit(getattr(cumulative, name), static_argnums=(1, 2))(x, axis, reverse))
+            # each element is reached by up to 16 steps in each of 2 levels, and by up to 63 in the last one
+            scale = np.add.accumulate(np.abs(wide), axis).max() if name == "cumsum" else np.abs(exact)
+            assert (np.abs(got - exact) <= 96 * 2**-24 * scale + 1e-6).all()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint32", "bfloat16", "float16", "complex64"])
+@pytest.mark.parametrize("name", NAMES)
+def test_dtypes_of_long_axes(name, dtype, monkeypatch):
+    monkeypatch.setattr(cumulative, "pays", lambda *args, **options: True)
+    if dtype in DTYPES[name]:
+        x = data((200, 2), dtype)
+        x = x / np.asarray(8).astype(x.dtype) if name == "cumprod" and x.dtype.kind == "c" else x
+        f = getattr(cumulative, name)
+        eager, compiled = np.asarray(f(x, 0)), np.asarray(pb.jit(f)(x))
+        assert compiled.dtype == eager.dtype
+        wide = "complex128" if dtype == "complex64" else "float64"
+        tolerance = 1e-4 if dtype == "complex64" else 0 if "int" in dtype else 2e-2
+        np.testing.assert_allclose(compiled.astype(wide), eager.astype(wide), rtol=tolerance, atol=tolerance)
+
+
+def test_special_values_of_long_axes(monkeypatch):
+    monkeypatch.setattr(cumulative, "pays", lambda *args, **options: True)
+    x = np.zeros(300, "float32")
+    x[40], x[70], x[200] = -np.inf, np.inf, np.nan
+    for name in NAMES:
+        for reverse in (False, True):
+            f = getattr(cumulative, name)
+            with np.errstate(invalid="ignore"):
+                eager = f(x, 0, reverse)
+            np.testing.assert_allclose(pb.jit(f, static_argnums=(1, 2))(x, 0, reverse), eager, rtol=1e-6)
+    nothing = np.full(300, -np.inf, "float32")
+    np.testing.assert_array_equal(pb.jit(cumulative.cumlogsumexp)(nothing), nothing)
+
+
+def test_long_axes_have_no_window_as_long():
+    def windows(n):
+        text = pb.jit(cumulative.cumlogsumexp).lower(pb.ShapeDtypeStruct((n,), "float32")).as_text()
+        return text.count("reduce_window"), text.count("stablehlo.concatenate")
+
+    assert windows(63) == (1, 0)
+    assert windows(64) == (1, 1)
+    assert windows(16 * 63) == (1, 1)
+    assert windows(16 * 64) == (1, 2)
+
+    def by_blocks(shape, axis):
+        text = pb.jit(cumulative.cumsum, static_argnums=1).lower(pb.ShapeDtypeStruct(shape, "float32"), axis).as_text()
+        return "stablehlo.concatenate" in text
+
+    assert by_blocks((1000, 1000), 0)
+    assert not by_blocks((1000, 1000), 1)  # the window is as fast, and sooner compiled
+    assert not by_blocks((1000, 999), 0)
+    assert not by_blocks((63, 16_000), 0)
