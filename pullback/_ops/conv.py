@@ -26,6 +26,7 @@ from pullback._ops.conv_axes import (
     padtype_to_pads,
     window_count,
 )
+from pullback._ops.depthwise import depthwise
 from pullback._ops.dilated_operands import without_cut_elements
 from pullback._ops.dot import PrecisionLike, canonical_precision, precision_attr
 from pullback._ops.elementwise import add, scaled
@@ -220,6 +221,20 @@ def _conv_lower(
     out = ctx.out_avals[0]
     if out.size == 0 or x.aval.size == 0 or w.aval.size == 0:
         return ctx.constant(0, out.strip_weak_type())
+    shifted = depthwise(
+        ctx,
+        x,
+        w,
+        dimension_numbers,
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        feature_group_count,
+        batch_group_count,
+    )
+    if shifted is not None:
+        return shifted
     lhs, rhs, result = dimension_numbers
     found: list[tuple[int, int, int]] = [(0, 0, 1)] * x.aval.ndim
     for axis, (low, high), step in zip(lhs[2:], padding, lhs_dilation, strict=True):
