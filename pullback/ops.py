@@ -14,8 +14,10 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import ConcretizationTypeError, boundary
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.typing import Placement
 from pullback._higher_order.control.associative_scan import associative_scan
 from pullback._ops.gather_numpy import CLIP, GatherScatterMode, mode_of
+from pullback._ops.sharding_constraint import laid_out
 from pullback.custom_derivatives import custom_jvp
 from pullback.numpy._elementwise.promotion import as_operand, integer
 
@@ -39,6 +41,7 @@ def segment_sum(
     unique_indices: bool = False,
     bucket_size: int | None = None,
     mode: str | GatherScatterMode | None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The sum of the rows of each segment: `out[i] = sum(data[segment_ids == i], axis=0)`; 0 for an empty one.
 
@@ -53,6 +56,7 @@ def segment_sum(
       bucket_size: sum blocks of this many rows first and then their sums, which rounds less in long segments.
       mode: the treatment of rows with ids out of range: "drop", the default, "clip" to the nearest segment, or
         "promise_in_bounds", which means that there are none.
+      out_sharding: where the result is to be; see `pullback.reshard`.
 
     Returns: an array of shape `(num_segments, *data.shape[1:])` and the dtype of `data`.
     Raises: TypeError for ids that are not integers and for bools as data; ValueError for shapes that do not match, a
@@ -64,9 +68,10 @@ def segment_sum(
     >>> print(ops.segment_sum(pnp.array([1., 2., 3.]), pnp.array([0, 2, 0])))
     [4. 0. 2.]
     """
-    return _segments(
+    result = _segments(
         "segment_sum", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size, mode
     )
+    return laid_out("segment_sum", result, out_sharding)
 
 
 @boundary
@@ -78,6 +83,7 @@ def segment_prod(
     unique_indices: bool = False,
     bucket_size: int | None = None,
     mode: str | GatherScatterMode | None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The product of the rows of each segment, 1 for an empty one. Arguments and errors are those of `segment_sum`.
 
@@ -86,9 +92,10 @@ def segment_prod(
     >>> print(ops.segment_prod(pnp.array([1., 2., 3.]), pnp.array([0, 2, 0])))
     [3. 1. 2.]
     """
-    return _segments(
+    result = _segments(
         "segment_prod", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size, mode
     )
+    return laid_out("segment_prod", result, out_sharding)
 
 
 @boundary
@@ -100,6 +107,7 @@ def segment_max(
     unique_indices: bool = False,
     bucket_size: int | None = None,
     mode: str | GatherScatterMode | None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The largest entries of the rows of each segment; for an empty one the lowest value of the dtype, -inf in floats.
 
@@ -110,9 +118,10 @@ def segment_max(
     >>> print(ops.segment_max(pnp.array([1., 2., 3.]), pnp.array([0, 2, 0])))
     [  3. -inf   2.]
     """
-    return _segments(
+    result = _segments(
         "segment_max", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size, mode
     )
+    return laid_out("segment_max", result, out_sharding)
 
 
 @boundary
@@ -124,6 +133,7 @@ def segment_min(
     unique_indices: bool = False,
     bucket_size: int | None = None,
     mode: str | GatherScatterMode | None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The smallest entries of the rows of each segment; for an empty one the highest value of the dtype, inf in floats.
 
@@ -134,9 +144,10 @@ def segment_min(
     >>> print(ops.segment_min(pnp.array([1., 2., 3.]), pnp.array([0, 2, 0])))
     [ 1. inf  2.]
     """
-    return _segments(
+    result = _segments(
         "segment_min", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size, mode
     )
+    return laid_out("segment_min", result, out_sharding)
 
 
 # the update of x.at[...], the reduction of several buckets, and the value of an empty segment

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
-from pullback._core.typing import DTypeLike, ShapeLike
+from pullback._core.typing import DTypeLike, Placement, ShapeLike
 from pullback._ops import assemble
 from pullback._ops import shape as shape_ops
 from pullback._ops.shape import broadcast_in_dim_p, shape_of
+from pullback._ops.sharding_constraint import laid_out
 
 
 def convert_element_type(operand: ArrayLike, new_dtype: DTypeLike, weak_type: bool = False) -> Array:
@@ -31,10 +32,16 @@ def convert_element_type(operand: ArrayLike, new_dtype: DTypeLike, weak_type: bo
 
 
 def full(
-    shape: int | Sequence[int], fill_value: ArrayLike, dtype: DTypeLike | None = None, weak_type: bool = False
+    shape: int | Sequence[int],
+    fill_value: ArrayLike,
+    dtype: DTypeLike | None = None,
+    weak_type: bool = False,
+    *,
+    sharding: Placement = None,
 ) -> Array:
     """An array of a shape, filled with one scalar; its dtype is that of the scalar unless another is given.
 
+    `sharding` is where it is to be, as in `pullback.reshard`.
     ValueError for negative lengths, TypeError for lengths that are not integers and for a `fill_value` with axes.
 
     >>> import numpy as np
@@ -42,6 +49,8 @@ def full(
     >>> print(lax.full((3,), 7, np.dtype("int32")))
     [7 7 7]
     """
+    if sharding is not None:
+        return laid_out("full", full(shape, fill_value, dtype, weak_type), sharding)
     lengths = shape_of("full", shape)
     if dtype is not None and type(fill_value) in (bool, int, float, complex):
         return shape_ops.full(lengths, fill_value, dtypes.requested_dtype(dtype), weak_type)
@@ -56,10 +65,15 @@ def full(
 
 
 def full_like(
-    x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None
+    x: ArrayLike,
+    fill_value: ArrayLike,
+    dtype: DTypeLike | None = None,
+    shape: ShapeLike | None = None,
+    sharding: Placement = None,
 ) -> Array:
     """An array filled with one scalar, of the shape and dtype of `x` unless others are given.
 
+    `sharding` is where it is to be, as in `pullback.reshard`.
     TypeError for anything but an array, and for a `fill_value` with axes; ValueError for negative lengths.
 
     >>> import numpy as np
@@ -68,6 +82,8 @@ def full_like(
     [[7. 7.]
      [7. 7.]]
     """
+    if sharding is not None:
+        return laid_out("full_like", full_like(x, fill_value, dtype, shape), sharding)
     x = lift(x)
     shape = x.aval.shape if shape is None else shape
     if dtype is not None:

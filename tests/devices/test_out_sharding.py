@@ -6,9 +6,10 @@ from on_meshes import mesh, over, parts_by_device, put, refusal
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback import lax
+from pullback import lax, ops
 
 X = np.arange(64, dtype=np.float32).reshape(8, 8) / 10
+IDS = np.array([0, 7, 2, 2, 5, 7, 1, 0], np.int32)
 NUMBERS = (((1,), (0,)), ((), ()))
 CALLS = {
     "matmul": lambda x, at: pnp.matmul(x, x, out_sharding=at),
@@ -22,14 +23,23 @@ CALLS = {
     "reduce": lambda x, at: lax.reduce(x[None], 0.0, lax.add, (0,), out_sharding=at),
     "empty": lambda x, at: lax.empty((8, 8), "float32", out_sharding=at) * 1,
     "rng_bit_generator": lambda x, at: lax.rng_bit_generator(np.zeros(4, np.uint32), (8, 8), out_sharding=at)[1],
+    "segment_sum": lambda x, at: ops.segment_sum(x, IDS, 8, out_sharding=at),
+    "segment_prod": lambda x, at: ops.segment_prod(x, IDS, 8, out_sharding=at),
+    "segment_max": lambda x, at: ops.segment_max(x, IDS, 8, out_sharding=at),
+    "segment_min": lambda x, at: ops.segment_min(x, IDS, 8, out_sharding=at),
+    "percentile": lambda x, at: pnp.percentile(x, np.arange(8.0), 0, out_sharding=at),
+    "bincount": lambda x, at: pnp.bincount(IDS, x[0], length=8, out_sharding=at),
+    "counts": lambda x, at: pnp.bincount(IDS, length=8, out_sharding=at),
+    "full": lambda x, at: lax.full((8, 8), 3.0, sharding=at),
+    "full_like": lambda x, at: lax.full_like(x, 3.0, sharding=at),
 }
+SPECS = {"conv": (None, None, "b", "a"), "bincount": ("b",), "counts": ("b",)}
 
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
 def test_the_result_is_where_it_is_asked_for(name, compiled):
-    spec = (None, None, "b", "a") if name == "conv" else ("b", "a")
-    place = over(pb, *spec)
+    place = over(pb, *SPECS.get(name, ("b", "a")))
 
     def f(x):
         return CALLS[name](x, place)

@@ -10,7 +10,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import boundary
 from pullback._core.types import kept_shape
-from pullback._core.typing import Axis
+from pullback._core.typing import Axis, Placement
 from pullback._ops import compare, elementwise, reduce, rounding
 from pullback._ops.cumulative import cumsum_p
 from pullback._ops.families import scalar_like
@@ -23,6 +23,7 @@ from pullback._ops.shape import (
     reshape,
     transpose,
 )
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import along_axis, sort_p
 from pullback.numpy._elementwise.promotion import as_operand
@@ -232,14 +233,18 @@ def percentile(
     keepdims: bool = False,
     *,
     weights: ArrayLike | None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """`quantile` with `q` in percent, from 0 to 100. A `q` out of range is clipped; for errors see `quantile`.
+
+    `out_sharding` is where the result is to be, as in `pullback.reshard`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.percentile(pnp.array([1., 2., 3., 4., 5.]), 25))
     2.0
     """
-    return _quantile("percentile", a, q, axis, out, method, keepdims, False, weights, 100.0)
+    result = _quantile("percentile", a, q, axis, out, method, keepdims, False, weights, 100.0)
+    return laid_out("percentile", result, out_sharding)
 
 
 @boundary

@@ -11,6 +11,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.types import canonical_dimension
+from pullback._core.typing import Placement
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.cumulative import cumsum_p
@@ -18,6 +19,7 @@ from pullback._ops.families import scalar_like
 from pullback._ops.gather_numpy import ScatterDimensionNumbers
 from pullback._ops.scatter_functions import scatter_add
 from pullback._ops.shape import convert_element_type, full, move_axis, reshape, shape_of
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import index_in_dim, slice_in_dim
 from pullback._ops.sort import along_axis, argsort_of, sort_p
 from pullback.numpy._elementwise.promotion import as_operand, operand_for
@@ -255,12 +257,19 @@ def unique_values(x: ArrayLike, /, *, size: int | None = None, fill_value: Array
 
 
 @boundary
-def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0, *, length: int | None = None) -> Array:
+def bincount(
+    x: ArrayLike,
+    weights: ArrayLike | None = None,
+    minlength: int = 0,
+    *,
+    length: int | None = None,
+    out_sharding: Placement = None,
+) -> Array:
     """The number of occurrences of each of 0, 1, 2, ... in a vector of integers (int32), or the sum of their `weights`.
 
     The result is as long as the largest element needs, at least `minlength`, or of the given `length`, which
-    is needed under jit. Negative elements count as 0, and those beyond `length` are ignored.
-    TypeError for anything but a vector of integers.
+    is needed under jit. Negative elements count as 0, and those beyond `length` are ignored. `out_sharding` is where
+    the result is to be, as in `pullback.reshard`. TypeError for anything but a vector of integers.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.bincount(pnp.array([1, 1, 3])))
@@ -284,11 +293,12 @@ def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0,
         length = max(minlength, canonical_dimension(length))
     values = elementwise.max(values, scalar_like(0, values.aval.dtype))
     if weights is None:
-        return count_into(values, length, dtypes.canonicalize_dtype(int))
+        return laid_out("bincount", count_into(values, length, dtypes.canonicalize_dtype(int)), out_sharding)
     w = as_operand(weights, "bincount", 1)
     if w.aval.shape != values.aval.shape:
         raise ValueError(f"bincount: weights must have the shape of x, {values.shape}, got {w.shape}")
-    return count_into(values, length, w.aval.dtype, convert_element_type(w, w.aval.dtype))
+    counts = count_into(values, length, w.aval.dtype, convert_element_type(w, w.aval.dtype))
+    return laid_out("bincount", counts, out_sharding)
 
 
 def _length(top: Array) -> int:
