@@ -2,7 +2,8 @@
 
 The slope of the logistic function s is s(x) s(-x) = u / (1 + u)**2 with u = exp(-|x|): expressed by s itself, s (1 -
 s), it would lose its last digits where s rounds to 1. It is a separate operation, since the chain rule applied to |x|
-fails at 0: its derivative is -tanh(x / 2) times itself. The derivative of tanh is four times that slope at 2x.
+fails at 0: its derivative is -tanh(x / 2) times itself. The derivative of tanh is four times that slope at 2x, and one
+operation too: eagerly it takes half the time of three, and a network has one for each layer.
 """
 
 from __future__ import annotations
@@ -84,8 +85,7 @@ def _logistic_lower(x):
     return right.choose(1 - q, q)
 
 
-@written
-def _logistic_slope_lower(x):
+def _slope_of(x: Expr) -> Expr:
     _, q = _right_and_smaller(x)
     return q * (1 - q)
 
@@ -93,7 +93,7 @@ def _logistic_slope_lower(x):
 logistic_slope_p = unary(
     "logistic_slope",
     _logistic_slope_kernel,
-    _logistic_slope_lower,
+    written(_slope_of),
     lambda t, x, y: mul(t, neg(mul(y, tanh(mul(scalar(x, 0.5), x))))),
 )
 log_logistic_slope_p = unary(
@@ -108,11 +108,26 @@ logistic_p: Primitive = unary(
 )
 
 
-def _tanh_tangent(t, x, y):
-    return mul(t, mul(scalar(x, 4), logistic_slope_p.bind(mul(scalar(x, 2), x))))
+def _tanh_slope_kernel(x):
+    if x.ndim == 0 or dtypes.is_complex(x.dtype):
+        return x.dtype.type(4) * _logistic_slope_kernel(x + x)
+    u = np.abs(x)
+    np.multiply(u, x.dtype.type(-2), out=u)
+    np.exp(u, out=u)
+    r = u + x.dtype.type(1)
+    np.divide(x.dtype.type(2), r, out=r)
+    u *= r
+    u *= r
+    return u
 
 
-tanh_p: Primitive = unary("tanh", np.tanh, lowering("stablehlo.tanh"), _tanh_tangent)
+tanh_slope_p = unary(
+    "tanh_slope",
+    _tanh_slope_kernel,
+    written(lambda x: _slope_of(x * 2.0) * 4.0),
+    lambda t, x, y: mul(t, neg(mul(scalar(x, 2), mul(y, tanh(x))))),
+)
+tanh_p: Primitive = unary("tanh", np.tanh, lowering("stablehlo.tanh"), lambda t, x, y: mul(t, tanh_slope_p.bind(x)))
 
 logistic: AccurateFunction = function_with_accuracy(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
 tanh: AccurateFunction = function_with_accuracy(

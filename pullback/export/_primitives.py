@@ -94,7 +94,7 @@ _MODULES = {
     "_ops.schur": "schur",
     "_ops.shape": "broadcast_in_dim convert_element_type reduce_sum reshape transpose",
     "_ops.sharding_constraint": "sharding_constraint",
-    "_ops.sigmoids": "log_logistic_slope logistic logistic_slope soft_sign soft_sign_share tanh",
+    "_ops.sigmoids": "log_logistic_slope logistic logistic_slope soft_sign soft_sign_share tanh tanh_slope",
     "_ops.slicing": "pad rev slice slice_add",
     "_ops.softmax": "log_softmax log_softmax_parts logsumexp logsumexp_parts softmax",
     "_ops.softmax_slope": "softmax_pull softmax_push",

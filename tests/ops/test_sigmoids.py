@@ -6,6 +6,7 @@ import pytest
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import nn
+from pullback._ops.sigmoids import logistic_slope_p, tanh_slope_p
 
 X = pnp.linspace(-8.0, 8.0, 64)
 
@@ -25,6 +26,27 @@ def test_what_value_and_slope_share_is_one_loop(fun, loops):
     text = pb.jit(fun).lower(X).compile().as_text()
     assert text.count(" exponential(") == text.count(" divide(") == 1
     assert text.count(" fusion(") <= loops
+
+
+def test_the_slope_of_tanh_is_one_operation():
+    jaxpr = pb.make_jaxpr(pb.grad(lambda x: pnp.tanh(x).sum()))(X).jaxpr
+    names = [eqn.primitive.name for eqn in jaxpr.eqns]
+    assert names.count("tanh_slope") == 1
+    assert len([name for name in names if name == "mul"]) <= 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+def test_the_slope_of_tanh_is_four_times_that_of_the_logistic_function_at_twice_x(dtype):
+    with pb.enable_x64(True):
+        x = np.concatenate([np.linspace(-9, 9, 200), [0.0, -0.0, 40.0, -44.0, 1e-30, np.inf, -np.inf, np.nan]])
+        x = x.astype(dtype) if dtype.startswith("f") else (x[:200] * (1 + 0.1j)).astype(dtype)
+        got = tanh_slope_p.kernel(x)
+        assert got.dtype == x.dtype
+        np.testing.assert_array_equal(got, 4 * logistic_slope_p.kernel(2 * x))
+        np.testing.assert_allclose(
+            pb.jit(tanh_slope_p.bind)(pnp.array(x)), got, rtol=8 * np.finfo(dtype).eps, atol=1e-37
+        )
+        np.testing.assert_allclose(tanh_slope_p.kernel(x[7]), got[7], rtol=4 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
