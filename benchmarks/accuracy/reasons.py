@@ -67,8 +67,13 @@ REASONS: tuple[Reason, ...] = (
     Reason("special.beta", "float32", 1, _FLUSHED),
     Reason("special.beta", None, 2, _SQUARES),
     Reason("stats.beta.pdf", None, 2, _SQUARES),
-    Reason("stats.beta.pdf", None, None, _FLUSHED),
-    Reason("stats.beta.logpdf", None, None, "for parameters next to 1 the terms cancel; and " + _FLUSHED),
+    Reason(
+        "stats.beta.pdf",
+        None,
+        None,
+        "where the density underflows, its derivative by a tiny parameter is 0 times a large number: three points",
+    ),
+    Reason("stats.beta.logpdf", None, None, "for parameters next to 1 the terms cancel"),
     Reason(
         "stats.beta.log[cs]*",
         None,
@@ -93,25 +98,12 @@ REASONS: tuple[Reason, ...] = (
     Reason("special.poch", None, None, "where the value overflows, its derivatives are it times what is small"),
     Reason("special.expn", "float64", 0, "above 1 the continued fraction takes 70 steps, each of which rounds"),
     Reason(
-        "stats.betabinom.logpmf",
-        None,
-        0,
-        "where the probability is next to 1 its logarithm is a difference; a form without it would be a function of "
-        "its own",
-    ),
-    Reason(
         "stats.betabinom.pmf",
         None,
         0,
-        "next to 1 it is a product of masses, of which each has a rounding error of the size of its logarithm",
+        "for a million trials it is a product of three masses, whose logarithms have rounding errors of their size",
     ),
-    Reason(
-        "stats.betabinom.*",
-        None,
-        None,
-        "by a shape far above the other one and the number of trials it is a difference of differences of digamma, "
-        "one point; and " + _FLUSHED,
-    ),
+    Reason("stats.betabinom.pmf", None, None, _FLUSHED),
     Reason(
         "stats.dirichlet.logpdf",
         "float64",
@@ -159,7 +151,8 @@ REASONS: tuple[Reason, ...] = (
         "stats.multivariate_normal.*",
         None,
         2,
-        "where it vanishes, a difference of products of what the triangular solution rounds",
+        "where it vanishes, a difference of products of what the triangular solution rounds: within 4 ulp of the "
+        "density itself, eager 3, compiled 3.8, JAX 3.5 at 400 such points",
     ),
     Reason(
         "stats.truncnorm.*",

@@ -5,6 +5,8 @@ XLA has no operations for them: their lowerings are written with `expressions`, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pullback._core.array import Array, ArrayLike
@@ -81,15 +83,28 @@ beta_size_p = nary(
 # --- the logarithm of the density: x**(a - 1) (1 - x)**(b - 1) / beta(a, b) ---
 
 
+def _raised(a: Expr, b: Expr) -> tuple[Expr, Expr, Expr]:
+    """The parameters, and whether tiny ones are raised by 2**_RAISED, which multiplies the density."""
+    # it is proportional to a tiny parameter, and to two of them: what is made of the smallest number is subnormal
+    tiny = a.minimum(b).is_("LT", 2.0**-900 if a.double else 2.0**-110)
+    moderate = 2.0**-450 if a.double else 2.0**-60
+    factor = 2.0**_RAISED
+    return *((tiny & z.is_("LT", moderate)).choose(z * factor, z) for z in (a, b)), tiny
+
+
+_RAISED = 24
+
+
 def log_beta_density(a: Expr, b: Expr, x: Expr) -> Expr:
     """The logarithm of the density at x."""
-    t = tail(a, b, x)
+    some, other, tiny = _raised(a, b)
+    t = tail(some, other, x)
     # by the quotient, so that the logarithms of a tiny parameter and of a tiny x do not cancel
     ratio = t.factor / t.x
     plain = ratio.is_("GT", 1e-30) & ratio.is_("LT", 1e30)
     log = plain.choose(ratio, t.factor).log() - plain.choose(1.0, t.x).log()
     value = log + t.exponent - (-t.x).log1p()
-    return _density_at_ends(a, b, x, value)
+    return _density_at_ends(a, b, x, tiny.choose(value - _RAISED * math.log(2), value))
 
 
 def _density_at_ends(a: Expr, b: Expr, x: Expr, value: Expr) -> Expr:
@@ -134,7 +149,8 @@ def _quotient(x, y):
 
 
 def _divided_density(a: Expr, b: Expr, x: Expr, k: int) -> Expr:
-    t = tail(a, b, x)
+    some, other, tiny = _raised(a, b)
+    t = tail(some, other, x)
     spread, count = t.x * t.y, k + 1
     half = (t.exponent * 0.5).exp()
     for _ in range(count // 2):
@@ -147,7 +163,15 @@ def _divided_density(a: Expr, b: Expr, x: Expr, k: int) -> Expr:
     half = vanishes.choose(((t.exponent - logs * float(count)) * 0.5).exp(), half)
     inside = a.is_("GT", 0.0) & b.is_("GT", 0.0) & x.is_("GT", 0.0) & x.is_("LT", 1.0) & t.good
     edges = _density_at_ends(a, b, x, x * 0.0).exp()
-    return inside.choose(t.factor * half * half, edges)
+    value = t.factor * half * half
+    return inside.choose(tiny.choose(value * 2.0**-_RAISED, value), edges)
+
+
+def _density_by(y, a, b, logarithm, x):
+    """By a: 0 where the density vanishes, not 0 times infinity."""
+    none = c.eq(y, scalar(y, 0))
+    slope = mul(y, _log_less_mean(a, b, logarithm(c.select(none, scalar(x, 0.5), x))))
+    return c.select(none, y, slope)
 
 
 def _density_by_x(t, y, a, b, x, k):
@@ -164,8 +188,8 @@ beta_density_p = nary(
     "beta_density",
     kernel(_divided_density),
     written(_divided_density),
-    lambda t, y, a, b, x, k: mul(t, mul(y, _log_less_mean(a, b, log(x)))),
-    lambda t, y, a, b, x, k: mul(t, mul(y, _log_less_mean(b, a, log1p(neg(x))))),
+    lambda t, y, a, b, x, k: mul(t, _density_by(y, a, b, log, x)),
+    lambda t, y, a, b, x, k: mul(t, _density_by(y, b, a, log1p, neg(x))),
     _density_by_x,
     add=add,
     accepts=FLOAT,

@@ -14,9 +14,9 @@ from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
 from pullback._ops.beta import log_beta_density
 from pullback._ops.elementwise import add, div, mul, neg, scalar, square, sub
-from pullback._ops.expressions import Expr, kernel, written
+from pullback._ops.expressions import Expr, kernel, where_any, written
 from pullback._ops.families import FLOAT, nary
-from pullback._ops.stirling import polygamma_step
+from pullback._ops.stirling import log_gamma_bend, polygamma_bend, polygamma_step
 
 
 def _log_mass(a: Expr, b: Expr, p: Expr) -> Expr:
@@ -51,6 +51,39 @@ log_ratio_p: Primitive = nary(
     add=add,
     accepts=FLOAT,
 )
+
+
+def _bend(z: Expr, a: Expr, n: Expr, order: int) -> Expr:
+    def some(z, a, n):
+        return polygamma_bend(z, a, n, order) if order else log_gamma_bend(z, a, n)
+
+    return where_any(n.is_("GT", 0.0), some, n * 0.0, z, a, n)
+
+
+# log gamma at z + a + n and z less that at z + a and z + n, for n = 0, 1, ..., and its derivatives by z
+_bend_p: Primitive = nary(
+    "log_gamma_bend",
+    kernel(_bend),
+    written(_bend),
+    lambda t, y, z, a, n, order: mul(t, _bend_p.bind(z, a, n, order=order + 1)),
+    lambda t, y, z, a, n, order: mul(t, polygamma_step(add(z, a), n, order)),
+    lambda t, y, z, a, n, order: mul(t, polygamma_step(add(z, n), a, order)),
+    add=add,
+    accepts=FLOAT,
+)
+
+
+def log_alike(n: Array, a: Array, b: Array, successes: Array) -> Array:
+    """The logarithm of the probability that none of n trials is a success, or that all are; 0 for n = 0."""
+    # b (b + 1) ... (b + n - 1) over that of a + b, whose logarithm is small where it is next to 1
+    one = scalar(a, 1)
+    none = _bend_p.bind(
+        c.select(successes, one, b), c.select(successes, one, a), c.select(successes, scalar(n, 0), n), order=0
+    )
+    every = _bend_p.bind(
+        c.select(successes, a, one), c.select(successes, b, one), c.select(successes, n, scalar(n, 0)), order=0
+    )
+    return neg(add(none, every))
 
 
 def _share(a: Expr, b: Expr) -> Expr:

@@ -78,6 +78,73 @@ def _step(a: Expr, b: Expr, n: int) -> Expr:
     return total + tiny.choose(0.0, b / z).log1p() if n == 0 else -total if n % 2 else total
 
 
+def _ratio(a: Expr, n: Expr, low: Expr, high: Expr) -> Expr:
+    """a n / (low high) for n <= high, without a product that leaves the range."""
+    return a.minimum(n) * (a.maximum(n) / high) / low
+
+
+def log_gamma_bend(z: Expr, a: Expr, n: Expr) -> Expr:
+    """`f(z + a + n) - f(z + a) - f(z + n) + f(z)` of f = log gamma, for z > 0, a > 0 and n >= 1: sums of one sign."""
+    # it is proportional to an a far below 1 and z; in the terms that are, a tiny one is raised, that none vanishes
+    tiny = a.is_("LT", 2.0**-600 if z.double else 2.0**-80)
+    lift = 400 if z.double else 50
+    up, down = tiny.choose(2.0**lift, z.lifted(1.0)), tiny.choose(2.0**-lift, z.lifted(1.0))
+    above = z.is_("GE", 1.0)
+    first = above.choose(a * up, a)
+    # f(z) is f(z + 1) - log(z), and (z + a) (z + n) is z (z + a + n) + a n; a tiny z is raised, where 1 does not matter
+    far = 500 if z.double else 64
+    within = _ratio(first, n, z, z + a + n).is_("LT", 1e200 if z.double else 1e30)
+    low = within.choose(z, z * 2.0**far)
+    start = _ratio(first, n, low, z + a + n).log1p() + within.choose(0.0, z.lifted(far * math.log(2)))
+    start = start * above.choose(down, 1.0)
+    a = a * up
+    total = z * 0.0
+    for k in range(1, _RAISED):
+        total = total + _ratio(a, n, z + float(k), z + float(k) + a + n).log1p()
+    z = z + float(_RAISED)
+    # Stirling's series: the linear terms cancel exactly; of a far below z products in place of logarithms
+    part, across = a.minimum(n) * (a.maximum(n) / (z + a + n)), a / (z + n)
+    plain = across.is_("GT", 1e-20 if z.double else 1e-10)
+    bent = plain.choose(n * across.log1p() - (z - 0.5) * (part / z).log1p(), part * (0.5 / z))
+    powers = [0.0] * (20 if z.double else 8)
+    for k, number in enumerate(_BERNOULLI, 1):
+        if 2 * k - 1 < len(powers):
+            powers[2 * k - 1] = number / (2 * k * (2 * k - 1))
+    a_large, a_small = a.maximum(1.0), a.minimum(1.0)
+    series = _power_step(z, a, a_large, a_small, powers) - _power_step(z + n, a, a_large, a_small, powers)
+    return start + (total + (a * (n / (z + a)).log1p() + bent + series)) * down
+
+
+def polygamma_bend(z: Expr, a: Expr, n: Expr, order: int) -> Expr:
+    """The derivative of `log_gamma_bend` by z of this order, from 1 on: it has the sign of (-1)**order."""
+    lift = 400 if z.double else 50
+    tiny = a.is_("LT", 2.0**-600 if z.double else 2.0**-80) & z.is_("GE", 1.0)
+    a = tiny.choose(a * 2.0**lift, a)
+    a_large, a_small = a.minimum(2.0**1020 if z.double else 2.0**125).maximum(1.0), a.minimum(1.0)
+
+    def bend(z, powers):
+        return _power_step(z, a, a_large, a_small, powers) - _power_step(z + n, a, a_large, a_small, powers)
+
+    total = z * 0.0
+    for k in range(_RAISED):
+        total = total + bend(z + float(k), [0.0] * order + [float(math.factorial(order - 1))])
+    z = z + float(_RAISED)
+    powers = [0.0] * (order + 19 if z.double else order + 8)
+    powers[order] = math.factorial(order - 1) / 2
+    for k, number in enumerate(_BERNOULLI, 1):
+        if 2 * k + order - 1 < len(powers):
+            powers[2 * k + order - 1] = number * math.factorial(2 * k + order - 2) / math.factorial(2 * k)
+    # the first term, log(z) or a power, is nearly all: it is written out as far as there are forms of one sign
+    if order == 1:
+        total = total + _ratio(a, n, z, z + a + n).log1p()
+    elif order == 2:
+        total = total + (a / (z + a)) * (n / (z + n)) * (z / (z + a + n) + 1.0) / z
+    else:
+        powers[order - 1] = float(math.factorial(order - 2))
+    total = (total + bend(z, powers)) * tiny.choose(2.0**-lift, z.lifted(1.0))
+    return -total if order % 2 else total
+
+
 def digamma_step(a: Expr, b: Expr) -> Expr:
     """`digamma(a + b) - digamma(a)` for a > 0 and b >= 0."""
     return _step(a, b, 0)

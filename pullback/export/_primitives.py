@@ -32,7 +32,7 @@ _MODULES = {
     "_ops.assemble": "bitcast_convert_type concatenate iota split",
     "_ops.barrier": "optimization_barrier",
     "_ops.bases": "exp2 log10 log2",
-    "_ops.binomial_mass": "binomial_log_ratio harmonic share",
+    "_ops.binomial_mass": "binomial_log_ratio harmonic log_gamma_bend share",
     "_ops.bessel": "bessel_i0e bessel_i1e confluent kummer",
     "_ops.beta": (
         "beta_density beta_hazard beta_log_density beta_moment beta_size log_beta log_betainc "

@@ -265,6 +265,32 @@ def test_geom_of_rare_successes(dtype):
     assert stats.geom.pmf(np.array([1, 2]), 1.0).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_beta_density_next_to_the_smallest_numbers(dtype):
+    tiny = float(np.finfo(dtype).tiny)
+
+    def density(x, a, b):
+        return mp.mpf(x) ** (a - 1) * (1 - mp.mpf(x)) ** (b - 1) / mp.beta(a, b)
+
+    def log_density(x, a, b):
+        return mp.log(density(x, a, b))
+
+    # the front factor would be subnormal, which compiled code flushes, though the density is not
+    x, a, b = np.array([0.47, 0.5, 0.01, 0.3, 0.9]), np.array([1, 1, tiny, 2 * tiny, tiny]), np.array([1, 2, 1, 3, 1])
+    b = b * np.where(a == 1, tiny, 1)
+    with mp.workdps(400):
+        check(stats.beta.logpdf, log_density, (x, a, b), dtype, 32)
+        check(stats.beta.pdf, density, (x[2:], a[2:], b[2:]), dtype, 32)
+
+
+@pytest.mark.parametrize("run", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_the_slope_of_a_beta_density_that_vanishes(run):
+    """By the parameter that makes it vanish at an end: 0, not 0 times infinity."""
+    x, a, b = np.array([0.0, 0.0]), np.array([3.0, 0.5]), np.array([2.0, 2.0])
+    np.testing.assert_array_equal(run(derivative(stats.beta.pdf, 1, 1))(x, a, b), [0, -np.inf])
+    np.testing.assert_array_equal(run(derivative(stats.beta.pdf, 1, 2))(1 - x, b, a), [0, -np.inf])
+
+
 def betabinom_mass(k, n, a, b):
     return mp.binomial(n, k) * mp.beta(k + a, n - k + b) / mp.beta(a, b)
 
@@ -285,6 +311,30 @@ def test_betabinom_of_tiny_parameters(dtype):
 
             args = [np.delete(x, 5 if i == 2 else [1, 2]) for x in (k, n, a, b)]
             check(derivative(stats.betabinom.pmf, order, i), slope, args, dtype, (64, 256)[order - 1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_betabinom_of_a_mass_next_to_one(dtype):
+    """Where all trials end alike, the logarithm of the mass and its derivatives keep digits though they are small."""
+    k = np.array([0.0, 0, 0, 5, 1000, 0])
+    n = np.array([1000.0, 1000, 10, 5, 1000, 1])
+    a = np.array([1.0035, 1.8e-5, 1e-30, 2e6, 0.5, 3.0])
+    b = np.array([1e7, 0.5, 1e-3, 0.7, 1e-9, 1e6])
+
+    def log_mass(k, n, a, b):
+        return mp.log(betabinom_mass(k, n, a, b))
+
+    check(stats.betabinom.logpmf, log_mass, (k, n, a, b), dtype, 32)
+    for i in (2, 3):
+        for order in (1, 2):
+
+            def slope(*args, i=i, order=order):
+                with mp.workdps(150):
+                    return mp.diff(lambda t: log_mass(*args[:i], t, *args[i + 1 :]), args[i], order)
+
+            args = [np.delete(x, 2) for x in (k, n, a, b)]
+            check(derivative(stats.betabinom.logpmf, order, i), slope, args, dtype, (64, 256)[order - 1])
+    check(stats.betabinom.pmf, betabinom_mass, (k, n, a, b), dtype, 16)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

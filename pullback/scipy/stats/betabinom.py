@@ -9,22 +9,27 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
-from pullback._ops.binomial_mass import harmonic_p, log_ratio_p, share_p
+from pullback._ops.binomial_mass import harmonic_p, log_alike, log_ratio_p, share_p
 from pullback.scipy.stats._shared import no_count, real
 
 __all__ = ["logpmf", "pmf"]
 
 
 class _Mass(NamedTuple):
-    """A mass: the exponential of `log` times harmonic(x, y) / harmonic(far_x, far_y), of (k + a, n - k + b).
+    """A mass: the exponential of `log` times harmonic(x, y) / harmonic(far_x, far_y), of (k + a, m + b).
 
-    Where all trials end alike, the `ends`, x is the parameter of what did not happen, and x = far_x; its poles cancel.
+    Where all trials end alike, x is the parameter of what did not happen, and x = far_x; its poles cancel.
     """
 
     wrong: Array
     impossible: Array
-    ends: Array
+    every: Array  # whether all trials are successes, of one or more
+    alike: Array  # whether all trials end alike
+    near: Array  # whether they do, with a probability that may be next to 1
     log: Array
+    n: Array
+    a: Array
+    b: Array
     x: Array
     y: Array
     far_x: Array
@@ -38,12 +43,17 @@ def _mass(function: str, k: ArrayLike, n: ArrayLike, a: ArrayLike, b: ArrayLike,
     wrong = no_count(n) | ~(a > 0) | ~(b > 0)
     k, n = pnp.where(impossible | wrong, 0, k), pnp.where(wrong, 1, n)
     a, b = pnp.where(wrong, 1, a), pnp.where(wrong, 1, b)
-    log = log_ratio_p.bind(k, n - k, a, b)
-    every = (k == n) & (k > 0)
+    log, every = log_ratio_p.bind(k, n - k, a, b), (k == n) & (k > 0)
     x, y = pnp.where(every, b, a), pnp.where(every, a, b)
-    return _Mass(
-        wrong, impossible, every | (k == 0), log, x, y, x + pnp.where(every, n - k, k), y + pnp.where(every, k, n - k)
-    )
+    far_x, far_y = x + pnp.where(every, n - k, k), y + pnp.where(every, k, n - k)
+    alike = every | (k == 0)
+    near = alike & ((x * n < 0.5 * y) | (x < 0.1) & (x < 0.1 * y))
+    return _Mass(wrong, impossible, every, alike, near, log, n, a, b, x, y, far_x, far_y)
+
+
+def _log_near(mass: _Mass) -> Array:
+    """The logarithm of the mass where it may be next to 1, by a formula of one sign; elsewhere 0."""
+    return log_alike(pnp.where(mass.near, mass.n, 0), mass.a, mass.b, mass.every)
 
 
 def _log_harmonic(x: Array, y: Array) -> Array:
@@ -69,9 +79,10 @@ def logpmf(k: ArrayLike, n: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLik
     -1.38629
     """
     mass = _mass("betabinom.logpmf", k, n, a, b, loc)
-    at_ends = pnp.log(share_p.bind(mass.y, mass.x)) - pnp.log(share_p.bind(mass.far_y, mass.x))
+    alike = pnp.log(share_p.bind(mass.y, mass.x)) - pnp.log(share_p.bind(mass.far_y, mass.x))
     inside = _log_harmonic(mass.x, mass.y) - _log_harmonic(mass.far_x, mass.far_y)
-    value = mass.log + pnp.where(mass.ends, at_ends, inside)
+    value = mass.log + pnp.where(mass.alike, alike, inside)
+    value = pnp.where(mass.near, _log_near(mass), value)
     return pnp.where(mass.wrong, np.nan, pnp.where(mass.impossible, -np.inf, value))
 
 
@@ -84,7 +95,8 @@ def pmf(k: ArrayLike, n: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLike =
     0.25
     """
     mass = _mass("betabinom.pmf", k, n, a, b, loc)
-    at_ends = share_p.bind(mass.y, mass.x) / share_p.bind(mass.far_y, mass.x)
+    alike = share_p.bind(mass.y, mass.x) / share_p.bind(mass.far_y, mass.x)
     inside = harmonic_p.bind(mass.x, mass.y) / harmonic_p.bind(mass.far_x, mass.far_y)
-    value = pnp.exp(mass.log) * pnp.where(mass.ends, at_ends, inside)
+    value = pnp.exp(mass.log) * pnp.where(mass.alike, alike, inside)
+    value = pnp.where(mass.near, pnp.exp(_log_near(mass)), value)
     return pnp.where(mass.wrong, np.nan, pnp.where(mass.impossible, 0, value))
