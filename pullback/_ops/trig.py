@@ -28,7 +28,7 @@ from pullback._ops.families import (
     nary,
     unary,
 )
-from pullback._ops.large_arrays import circular, hand_over, in_double_precision
+from pullback._ops.large_arrays import circular, hand_over, in_double_precision, tangent
 from pullback._ops.quotients import kinked, quotient_or_nan
 from pullback._ops.shape import unbroadcast
 
@@ -67,7 +67,7 @@ sin_p: Primitive = unary(
 cos_p: Primitive = unary(
     "cos", in_double_precision(np.cos, 0.5), circular("stablehlo.cosine", 0.5), lambda t, x, y: mul(t, neg(sin(x)))
 )
-tan_p: Primitive = unary("tan", np.tan, lowering("stablehlo.tan"), lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
+tan_p: Primitive = unary("tan", np.tan, tangent(), lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
 asin_p: Primitive = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))
 acos_p: Primitive = unary(
     "acos", np.arccos, lowering("chlo.acos"), lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x))))

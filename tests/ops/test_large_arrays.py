@@ -10,7 +10,7 @@ from pullback._ops import choosing, large_arrays
 from pullback._ops.trig import cos_p, sin_p
 
 N = large_arrays.LARGE
-FUNCTIONS = [(lax.sin, np.sin), (lax.cos, np.cos)]
+FUNCTIONS = [(lax.sin, np.sin), (lax.cos, np.cos), (lax.tan, np.tan)]
 
 
 def numbers():
@@ -81,10 +81,11 @@ def test_numbers_at_the_edges(ours, exact):
     assert (np.signbit(got) == np.signbit(expected)).all()
 
 
-def test_only_large_arrays_of_float32_take_the_polynomial():
+@pytest.mark.parametrize("function", [lax.sin, lax.cos, lax.tan])
+def test_only_large_arrays_of_float32_take_the_polynomial(function):
     def by_polynomial(shape, dtype):
-        text = pb.jit(lax.sin).lower(pb.ShapeDtypeStruct(shape, dtype)).as_text()
-        return "bitcast_convert" in text
+        text = pb.jit(function).lower(pb.ShapeDtypeStruct(shape, dtype)).as_text()
+        return "round_nearest_even" in text
 
     assert by_polynomial((N,), "float32")
     assert by_polynomial((2, N // 2), "float32")
