@@ -1,9 +1,12 @@
 """The programs of the gallery run, and what they compute is right."""
 
 import importlib
+import itertools
 
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -182,3 +185,69 @@ def test_spikes():
     result = program("spikes").run()
     assert result["best"] < 0.25 * result["first"]
     assert 2 <= len(result["fires at"]) <= 6  # four are wanted; which steps they hit is decided by rounding
+
+
+def test_greeks():
+    """The closed forms, with SciPy's normal distribution."""
+    result = program("greeks").run()
+    spots = result["spots"]
+    d1 = (np.log(spots / 100.0) + 0.07) / 0.2
+    density, end = scipy.stats.norm.pdf(d1), 100.0 * np.exp(-0.05) * scipy.stats.norm.cdf(d1 - 0.2)
+    np.testing.assert_allclose(result["delta"], scipy.stats.norm.cdf(d1), rtol=1e-9)
+    np.testing.assert_allclose(result["gamma"], density / (spots * 0.2), rtol=1e-9)
+    np.testing.assert_allclose(result["vega"], spots * density, rtol=1e-9)
+    np.testing.assert_allclose(result["rho"], end, rtol=1e-9)
+    np.testing.assert_allclose(result["theta"], -0.1 * spots * density - 0.05 * end, rtol=1e-9)
+    np.testing.assert_allclose(result["implied volatility"], 0.2, rtol=1e-9)
+    at = (np.log(1.1) + 0.07) / 0.2
+    np.testing.assert_allclose(result["its slope by the price"], 1 / (110 * scipy.stats.norm.pdf(at)), rtol=1e-7)
+
+
+def test_hidden_markov():
+    module = program("hidden_markov")
+    result = module.run()
+    assert result["gain"] > 20
+    assert result["right"] > 0.7
+    assert result["emissions"][1][5] > 0.35  # the truth is 0.5
+    with pb.enable_x64():  # beside the sum over all 32 paths
+        move, emit, seen = (
+            np.array([[0.3, -1.0], [0.1, 0.7]]),
+            np.linspace(-1, 1, 12).reshape(2, 6) ** 3,
+            [0, 5, 2, 2, 1],
+        )
+        p, q = scipy.special.softmax(move, 1), scipy.special.softmax(emit, 1)
+        weights = {}
+        for path in itertools.product((0, 1), repeat=5):
+            steps = [p[a, b] for a, b in itertools.pairwise(path)]
+            weights[path] = 0.5 * np.prod(steps) * np.prod([q[state, what] for state, what in zip(path, seen)])
+        total = sum(weights.values())
+        params = {"move": move, "emit": emit}
+        np.testing.assert_allclose(module.log_likelihood(params, np.array(seen)), np.log(total), rtol=1e-12)
+        third = sum(weight for path, weight in weights.items() if path[2] == 1) / total
+        np.testing.assert_allclose(module.posterior(params, np.array(seen))[2, 1], third, rtol=1e-12)
+
+
+def test_cluster():
+    result = program("cluster").run()
+    np.testing.assert_allclose(result["energy"], -44.326801, atol=1e-6)
+    np.testing.assert_allclose(result["curvatures"][:6], 0.0, atol=1e-3)
+    assert result["curvatures"][6] > 10
+
+
+def test_variational():
+    """Samples of 32 with steps that shrink leave an error of some hundredths of a standard deviation."""
+    result = program("variational").run()
+    deviations = np.sqrt(np.diag(result["exact covariance"]))
+    np.testing.assert_allclose((np.asarray(result["mean"]) - result["exact mean"]) / deviations, 0.0, atol=0.2)
+    np.testing.assert_allclose(
+        (result["covariance"] - result["exact covariance"]) / np.outer(deviations, deviations), 0.0, atol=0.2
+    )
+
+
+def test_ranking():
+    module = program("ranking")
+    result = module.run()
+    assert result["Spearman's correlation"] > 0.95
+    assert result["direction"] @ module.WEIGHTS / np.linalg.norm(module.WEIGHTS) > 0.95
+    expected = scipy.stats.spearmanr(result["scores"], result["values"]).statistic
+    np.testing.assert_allclose(result["Spearman's correlation"], expected, rtol=1e-5)
