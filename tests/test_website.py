@@ -114,3 +114,11 @@ def test_chinese_is_found_by_pairs_of_characters():
         "求余",
         "余切",
     ]
+
+
+def test_pictures_of_pages_are_copied():
+    files = set()
+    text = "![a derivative](pictures/log1pexp.svg) and ![drawn for the site](drawn.svg)"
+    new = stage.relinked(text, "docs/pictures.md", "pictures.md", {}, files)
+    assert new == "![a derivative](files/docs/pictures/log1pexp.svg) and ![drawn for the site](drawn.svg)"
+    assert files == {"docs/pictures/log1pexp.svg"}

@@ -25,6 +25,7 @@ FOLDERS = {"docs": "contents.md", "examples": "examples/index.md", "examples/gal
 GALLERY = ROOT / "examples/gallery"
 PICTURES = ROOT / "build/docs/gallery"  # which `make docs` has the programs draw
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]*)(#[^)\s]*)?\)")
+IMAGE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)")
 # In Chinese a line may end anywhere; a browser would show a blank there.
 BROKEN = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
 LANGUAGE = re.compile(r"^\[(?:中文|English)\]\(\S+\)\n\n", re.MULTILINE)
@@ -51,7 +52,10 @@ def target_of(link: str, source: str) -> str:
 
 
 def relinked(text: str, source: str, page: str, known: dict[str, str], files: set[str]) -> str:
-    """A text whose links lead to pages; files that are no pages can be downloaded, folders are only named."""
+    """A text whose links lead to pages; files that are no pages can be downloaded, folders are only named.
+
+    Pictures are files too, but for those that are drawn for the site.
+    """
 
     def replaced(match: re.Match[str]) -> str:
         label, link, anchor = match[1], match[2], match[3] or ""
@@ -65,8 +69,16 @@ def relinked(text: str, source: str, page: str, known: dict[str, str], files: se
             return label
         return f"[{label}]({os.path.relpath(to, os.path.dirname(page) or '.').replace(os.sep, '/')}{anchor})"
 
+    def shown(match: re.Match[str]) -> str:
+        target = target_of(match[2], source)
+        if not (ROOT / target).is_file():
+            return match[0]
+        files.add(target)
+        to = os.path.relpath(f"files/{target}", os.path.dirname(page) or ".").replace(os.sep, "/")
+        return f"![{match[1]}]({to})"
+
     parts = FENCED.split(text)
-    return "".join(part if i % 2 else LINK.sub(replaced, part) for i, part in enumerate(parts))
+    return "".join(part if i % 2 else IMAGE.sub(shown, LINK.sub(replaced, part)) for i, part in enumerate(parts))
 
 
 def script_page(path: Path) -> str:
