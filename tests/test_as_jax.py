@@ -108,6 +108,17 @@ def test_every_name_of_the_inside_exists():
         assert set(names) <= set(dir(module))
 
 
+def test_imports_of_jax_s_own_pages():
+    out, _ = python(
+        "-m",
+        "pullback.as_jax",
+        "-c",
+        "from jax._src import api\nfrom jax._src.lax import lax\nfrom jax._src.util import safe_map, safe_zip\n"
+        "print(api.grad(lambda x: lax.mul(x, x))(3.), safe_map(max, [1, 5], [3, 4]), safe_zip([1], [2]))",
+    )
+    assert out.strip() == "6.0 [3, 5] [(1, 2)]"
+
+
 def test_a_script_with_its_arguments_and_neighbours(tmp_path):
     (tmp_path / "neighbour.py").write_text("import jax.numpy as jnp\nfive = jnp.array(5)\n")
     script = tmp_path / "script.py"

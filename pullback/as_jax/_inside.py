@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -83,3 +83,8 @@ def to_complex_dtype(dtype: DTypeLike) -> np.dtype:
 
 
 __all__ = ["api_boundary", "check_close", "flatten_one_level", "prefix_errors", "to_complex_dtype"]
+
+
+def safe_zip(*args: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """The tuples of items of sequences of one length, in a list; ValueError for different lengths."""
+    return list(zip(*args, strict=True))

@@ -78,6 +78,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "include_frame": "pullback._core.errors:include_frame",
         "register_exclusion": "pullback._core.errors:register_exclusion",
     },
+    "util": {"safe_map": "pullback.api_util:safe_map", "safe_zip": "pullback.as_jax._inside:safe_zip"},
     "xla_bridge": {
         "_backends": "pullback.as_jax._registry:backends",
         "get_backend": "pullback.extend.backend:get_backend",
