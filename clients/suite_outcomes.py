@@ -52,10 +52,11 @@ def pytest_collectreport(report):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item):
+def pytest_runtest_protocol(item, nextitem):
     file = item.nodeid.partition("::")[0]
     if time.monotonic() - begun.setdefault(file, time.monotonic()) > float(os.environ["SUITE_FILE_SECONDS"]):
         record(item.nodeid, "not run")
+        item.session._setupstate.teardown_exact(nextitem)  # what the test before it left for this one
         return True
     record(item.nodeid, "started")
     return None

@@ -130,7 +130,8 @@ class ShapedArray(AbstractValue):
         return f"{'~' * self.weak_type}{self._named()}"
 
     def _named(self) -> str:
-        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+        name = "float0" if self.dtype == dtypes.float0 else self.dtype.name
+        return f"{name}[{','.join(map(str, self.shape))}]"
 
     def str_short(self) -> str:
         """The type as jaxprs print it, such as `f32[3,4]`."""

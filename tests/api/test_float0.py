@@ -172,3 +172,8 @@ def test_arithmetic_with_float0_says_what_it_is():
     fun.defjvp(lambda primals, tangents: (fun(*primals), tangents[0] * primals[1] + primals[0] * tangents[1]))
     with pytest.raises(pb.dtypes.TypePromotionError, match="tangent of an integer or a bool"):
         pb.grad(fun)(2.0, 3)
+
+
+def test_the_type_of_such_zeros_has_their_name():
+    aval = pb.typeof(np.arange(2)).to_tangent_aval()
+    assert (str(aval), repr(aval), aval.str_short()) == ("float0[2]", "ShapedArray(float0[2])", "float0[2]")

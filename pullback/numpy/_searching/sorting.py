@@ -29,7 +29,9 @@ _INDEX = np.dtype(np.int32)
 
 def _operand(name: str, a: ArrayLike, axis: int | None, kind: None, order: None) -> tuple[Array, int]:
     if kind is not None or order is not None:
-        raise ValueError(f"{name}: 'kind' and 'order' are not supported: use stable=True or stable=False")
+        # a TypeError: NumPy's own functions then sort the data themselves
+        which = "kind" if kind is not None else "order"
+        raise TypeError(f"{name}: {which!r} argument to {name} is not supported: use stable=True or stable=False")
     x = as_operand(a, name, 0)
     if axis is None:
         return reshape(x, (x.aval.size,)), 0
