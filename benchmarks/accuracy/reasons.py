@@ -126,7 +126,6 @@ REASONS: tuple[Reason, ...] = (
         "beyond the range, and for a tiny concentration a difference of two squares of its reciprocal",
     ),
     Reason("stats.binom.pmf", None, 2, "where it vanishes; and " + _FLUSHED),
-    Reason("stats.gumbel_*.ppf", None, 2, "next to 0 the second derivative leaves the range"),
     Reason("stats.pareto.*", None, None, _FLUSHED),
     Reason("stats.wrapcauchy.logpdf", None, 2, "for a tiny c its curvature is a difference of two numbers next to 2"),
     Reason(

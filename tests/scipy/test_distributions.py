@@ -291,6 +291,18 @@ def test_the_slope_of_a_beta_density_that_vanishes(run):
     np.testing.assert_array_equal(run(derivative(stats.beta.pdf, 1, 2))(1 - x, b, a), [0, -np.inf])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_quantile_of_the_largest_next_to_the_ends(dtype):
+    p = np.array([2 * np.finfo(dtype).tiny, 1e-30, 4.7e-20, 0.2, 0.9, 1 - 2 * np.finfo(dtype).eps])
+    check(derivative(stats.gumbel_r.ppf), lambda p: -1 / (p * mp.log(p)), (p,), dtype, 16)
+    check(derivative(stats.gumbel_r.ppf, 2), lambda p: (1 + mp.log(p)) / (p * mp.log(p)) ** 2, (p[2:],), dtype, 32)
+    ends = np.array([0.0, np.finfo(dtype).tiny, 1.0], dtype)
+    with pb.enable_x64(dtype == "float64"):
+        for run in (lambda f: f, pb.jit):
+            assert run(derivative(stats.gumbel_r.ppf))(ends)[::2].tolist() == [np.inf, np.inf]
+            assert run(derivative(stats.gumbel_r.ppf, 2))(ends).tolist() == [-np.inf, -np.inf, np.inf]
+
+
 def betabinom_mass(k, n, a, b):
     return mp.binomial(n, k) * mp.beta(k + a, n - k + b) / mp.beta(a, b)
 

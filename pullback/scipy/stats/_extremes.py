@@ -91,3 +91,27 @@ def log1mexp(w: Array, log_w: Array) -> Array:
 def log_above(z: Array) -> Array:
     """`log(1 - exp(-w))`: -z where w is small."""
     return _of(0, lambda z, w: log1mexp(w, -z), z)
+
+
+@custom_jvp
+def quantile(p: Array) -> Array:
+    """The inverse of `below`."""
+    return -pnp.log(-pnp.log(p))
+
+
+@custom_jvp
+def _quantile_slope(p: Array) -> Array:
+    """`-1 / (p log(p))`, infinite at both ends."""
+    return 1 / abs(pnp.where(p == 0, 0, p * pnp.log(pnp.where(p == 0, 1, p))))
+
+
+@quantile.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return quantile(*primals), tangents[0] * _quantile_slope(*primals)
+
+
+@_quantile_slope.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # one product, where the chain rule has a difference of terms that leave the range next to 0
+    slope = _quantile_slope(*primals)
+    return slope, tangents[0] * (slope * (1 + pnp.log(primals[0])) * slope)

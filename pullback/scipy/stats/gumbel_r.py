@@ -95,4 +95,4 @@ def ppf(p: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     0.36651
     """
     p, loc, scale = real("gumbel_r.ppf", p, loc, scale)
-    return loc + scale * where_probability(p, lambda p: -pnp.log(-pnp.log(p)))
+    return loc + scale * where_probability(p, _extremes.quantile)
