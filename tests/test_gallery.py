@@ -251,3 +251,20 @@ def test_ranking():
     assert result["direction"] @ module.WEIGHTS / np.linalg.norm(module.WEIGHTS) > 0.95
     expected = scipy.stats.spearmanr(result["scores"], result["values"]).statistic
     np.testing.assert_allclose(result["Spearman's correlation"], expected, rtol=1e-5)
+
+
+def test_pagerank():
+    module = program("pagerank")
+    result = module.run()
+    assert result["to"] == 0  # a link to the page itself
+    assert result["after"] > result["before"]
+    with pb.enable_x64():
+        links = result["links"]
+        moves = links / links.sum(1, keepdims=True)
+        matrix = np.eye(module.PAGES) - module.FOLLOW * moves.T
+        expected = np.linalg.solve(matrix, np.full(module.PAGES, (1 - module.FOLLOW) / module.PAGES))
+        np.testing.assert_allclose(module.ranks(links), expected, rtol=1e-10)
+        step = np.zeros_like(links)
+        step[3, 7] = 1e-5
+        difference = module.rank_of_first(links + step) - module.rank_of_first(links - step)
+        np.testing.assert_allclose(result["gains"][3, 7], difference / 2e-5, rtol=1e-5)
