@@ -21,12 +21,14 @@ from pullback._api.taps import tap as tap
 from pullback._api.taps import tapped as tapped
 from pullback._core.counters import counting as counters
 from pullback._core.lazy import attributes as _attributes
-from pullback._pictures.draw import Picture as Picture
-from pullback._pictures.draw import draw as draw
-from pullback._pictures.profile import Profile as Profile
-from pullback._pictures.profile import ProfileRow as ProfileRow
-from pullback._pictures.profile import profile as profile
 from pullback._progress import progress as progress
+
+if _typing.TYPE_CHECKING:
+    from pullback._pictures.draw import Picture as Picture
+    from pullback._pictures.draw import draw as draw
+    from pullback._pictures.profile import Profile as Profile
+    from pullback._pictures.profile import ProfileRow as ProfileRow
+    from pullback._pictures.profile import profile as profile
 
 __all__ = [
     "CompileReport",
@@ -58,4 +60,10 @@ __all__ = [
 ]
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__)
+    __getattr__, __dir__ = _attributes(
+        __name__,
+        public={
+            "pullback._pictures.draw": "Picture draw",
+            "pullback._pictures.profile": "Profile ProfileRow profile",
+        },
+    )

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -284,3 +286,10 @@ def test_an_error_of_the_function_passes_through():
     # and leaves nothing behind
     assert not pb.config.debug_nans
     assert len(debug.profile(loss)(np.ones(3, np.float32)).rows) == 2
+
+
+def test_pictures_are_loaded_when_they_are_asked_for():
+    program = (
+        "import sys, pullback.debug as d; assert not any('_pictures' in m for m in sys.modules); d.draw; d.profile"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
