@@ -42,6 +42,7 @@ FIGURES = (
     "odeint",
     "likelihood",
     "many_leaves",
+    "carried_leaves",
     "kept_memory",
     "embedding",
     "microbatches",
