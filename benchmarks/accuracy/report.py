@@ -98,9 +98,19 @@ are those of AVX-512 with bfloat16 and AMX), 4,096 random operands each:
 | `sin`, `sqrt`, `power`, `erf`, sums, products of matrices, cumulative sums | the same bits | the same bits |
 | anything in float16 and float8 | the same | does not compile (`findings/xla_float16_without_f16c.sh`); eager runs |
 
-With one thread in place of two all results were the same bits. Eager code runs NumPy's loops, which differ by processor
-in the last bit, too. The tests pass with XLA's own choice and held to AVX2, and held to SSE4.2 with one thread, where
-those that compile half precision are skipped: their bounds come from dtypes and conditioning.
+With one thread in place of two, arrays of up to 32,768 elements had the same bits. In larger ones one thread adds in
+another order where a sum runs along leading axes or over all, in `softmax` too, and in `x[:, :500].T @ x[:, 500:]` of
+3,000 rows, but in no other product of matrices that was tried. Two, four and eight threads had the same bits. XLA has
+as many threads as processors or as `NPROC` says, and at least one for each of its devices: with the eight devices of
+the tests it has eight anywhere, unless `XLA_FLAGS` says otherwise.
+
+Eager code runs NumPy's loops and OpenBLAS's kernels, which differ by processor in the last bit, too. Both can be held
+to older instructions: `NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR" OPENBLAS_CORETYPE=Nehalem` takes
+those of SSE4.2 (without `X86_V3`, with `Haswell`: AVX2), `OPENBLAS_NUM_THREADS` the threads.
+
+The tests pass with XLA's own choice and held to AVX2, and held to SSE4.2, where those that compile half precision are
+skipped: their bounds come from dtypes and conditioning. Those of functions and their derivatives pass with NumPy and
+OpenBLAS held to the same, too, with one thread and with four.
 
 """
 
