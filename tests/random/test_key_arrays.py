@@ -223,6 +223,7 @@ def moved(library, keys):
         *library.hsplit(grid, 2),
         *library.broadcast_arrays(grid[0], grid),
         library.tril(grid),
+        library.nan_to_num(grid),
     ]
 
 

@@ -12,7 +12,7 @@ from pullback._ops import elementwise as e
 from pullback._ops import reduce, shape, trig
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.elementwise import scalar
-from pullback.numpy._arrays.extended import compares
+from pullback.numpy._arrays.extended import compares, moves_entries
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import (
     ANY,
@@ -98,7 +98,7 @@ def _ordered(x: ArrayLike, position: int) -> Array:
     return x
 
 
-@boundary
+@moves_entries  # keys, whose words are integers, are returned unchanged
 def nan_to_num(
     x: ArrayLike,
     copy: bool = True,
@@ -108,7 +108,8 @@ def nan_to_num(
 ) -> Array:
     """`x` with nan replaced by `nan`, and infinities by `posinf` and `neginf`, or the largest finite numbers.
 
-    Integers and bools are returned unchanged. `copy` exists for compatibility with NumPy: the result is a new array.
+    Integers, bools and keys are returned unchanged. `copy` is there for compatibility with NumPy: the result is a new
+    array.
     TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
