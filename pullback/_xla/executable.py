@@ -47,7 +47,8 @@ class Executable:
         key: Hashable = None,
     ):
         self.loaded = loaded
-        self.execute = host_calls.waiting(loaded, module.callbacks) if module.callbacks else loaded.execute_sharded
+        waits = module.callbacks or module.waits
+        self.execute = host_calls.waiting(loaded, module.callbacks) if waits else loaded.execute_sharded
         self.out_avals = tuple(out_avals)
         self.donated = tuple(donated)
         self.module = module

@@ -1,9 +1,9 @@
 """Calls of NumPy routines from compiled programs, on the engine's own memory: no copies, 10 µs a call.
 
 Unlike a callback (`host_calls`), a routine is a function of a module, which any process finds by its name: programs
-that call some are kept in memory and on disk as others are, and run asynchronously. One function is made known to the
-engine for all routines, by its interface for foreign functions (jaxlib's header xla/ffi/api/c_api.h, version 0.1); a
-string that each call carries says which routine it runs.
+that call some are kept in memory and on disk as others are. Their runs are waited for: an interpreter that ends gives
+nobody its lock any more. One function is made known to the engine for all routines, by its interface for foreign
+functions (jaxlib's header xla/ffi/api/c_api.h, version 0.1); a string that each call carries says which one it runs.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _KNOWN = frozenset(_DTYPES.values())
 def can_call(ctx: Block, avals: Sequence[ShapedArray]) -> bool:
     """Return whether the program may call routines with arrays of these types.
 
-    It may not if it leaves this process, runs on another platform, or on several devices: there the partitioner would
-    bring whole arrays to each.
+    It may not if it leaves this process, runs on another platform, or where arrays were placed: on several devices the
+    partitioner would bring whole arrays to each.
     """
     module = ctx.module
-    here = module.platform == "cpu" and not module.leaves and not module.is_spread and module.manual is None
+    here = module.platform == "cpu" and not module.leaves and module.spread is None and module.manual is None
     return here and ctypes.sizeof(ctypes.c_void_p) == 8 and all(aval.dtype in _KNOWN for aval in avals)
 
 
@@ -62,6 +62,7 @@ def kernel_call(
     It is named as "module:function", gets NumPy arrays of the program's memory, and may keep none of them.
     """
     _register()
+    ctx.module.waits = True
     layouts = [range(x.aval.ndim) for x in operands], [range(aval.ndim) for aval in out_avals]
     config = foreign.setting({"call": " ".join([name, *map(str, numbers)])})
     avals = [aval.strip_weak_type() for aval in out_avals]

@@ -103,6 +103,8 @@ class Module:
         # the `shard_map` that is being emitted, and the number of operations that exchange data
         self.manual: Manual | None = None
         self.channels: int = 0
+        # whether its runs are waited for, as it needs the interpreter
+        self.waits: bool = False
         # whether it leaves this process, and how many loops the part that is being emitted stands in
         self.leaves: bool = False
         self.loops: int = 0

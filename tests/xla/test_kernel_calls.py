@@ -1,5 +1,8 @@
 """Routines of NumPy's that compiled programs call on their own memory."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from emitted import aval_of, jaxpr_of, program_of
@@ -145,3 +148,18 @@ def test_subnormal_numbers_keep_their_order():
     x = numbers() * np.float32(1e-40)
     assert engine.client() is not None
     np.testing.assert_array_equal(np.asarray(pb.jit(pnp.sort)(x)), np.sort(x))
+
+
+def test_a_process_ends_after_such_a_program():
+    program = """
+import numpy as np, pullback as pb, pullback.numpy as pnp
+from pullback import lax
+
+def sorted_often(x):
+    return lax.scan(lambda x, _: (-pnp.sort(x), None), x, None, length=100)[0]
+
+run = pb.jit(sorted_often)
+x = np.ones(40_000, "float32")
+held = [run(x) for _ in range(5)]
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
