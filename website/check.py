@@ -5,6 +5,7 @@ a desk and of a telephone, dark and light: nothing may be wider than the window,
 error, and the search must find what it is asked for. Pictures are left in `shots` beside the folder, to be looked at.
 """
 
+import contextlib
 import functools
 import shutil
 import sys
@@ -71,6 +72,11 @@ class Quiet(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        """A page that has been closed needs the rest of its files no more."""
+        with contextlib.suppress(ConnectionError):
+            super().copyfile(source, outputfile)
 
 
 def faults_in_browser(folder: Path, chromium: str, shots: Path) -> list[str]:
