@@ -21,9 +21,12 @@ def called(jaxpr: Jaxpr, leading: int = 0) -> HeldJaxpr:
     return HeldJaxpr(jaxpr, range(leading, leading + len(jaxpr.invars)))
 
 
-jit_p = HigherOrder(
-    "jit", lambda params: [called(params["jaxpr"])], lambda params, jaxprs, kept: {**params, "jaxpr": jaxprs[0]}
-)
+def _body(params: dict[str, Any]) -> list[HeldJaxpr]:
+    # a closed jaxpr, which `_with_constants` takes apart, has no references left
+    return [] if type(params["jaxpr"]) is ClosedJaxpr else [called(params["jaxpr"])]
+
+
+jit_p = HigherOrder("jit", _body, lambda params, jaxprs, kept: {**params, "jaxpr": jaxprs[0]})
 
 
 def call(jaxpr: Jaxpr, args: Sequence[Any], name: str, inline: bool = False) -> list[Any]:

@@ -236,7 +236,7 @@ def profile(fun: Callable, *, compiled: bool = False, runs: int = 3) -> Callable
         time  share  pass  line  operations
     ...
     >>> [(held.place.primitive, held.nbytes) for held in report.residuals]
-    [('tanh', 1200), ('mul', 1200)]
+    [('tanh', 1200), ('tanh_slope', 1200)]
     """
     check_callable("profile", fun)
     if not isinstance(runs, int) or runs < 1:

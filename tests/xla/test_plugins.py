@@ -15,6 +15,8 @@ import pullback as pb
 from pullback._xla import engine, platforms, plugins
 
 REAL = util.find_spec("jax_plugins") is not None
+# read before its folder is hidden, with a plugin that lies beside it
+JAXLIB = metadata.version("jaxlib")
 
 
 @pytest.fixture
@@ -44,8 +46,7 @@ def add_nvidia(site, number, version=None):
     """The plugin of NVIDIA's, as far as its files are looked at."""
     add(site, f"jax_plugins.xla_cuda{number}", "xla_cuda_plugin.so")
     package = add(site, f"jax_cuda{number}_plugin", text="")
-    version = metadata.version("jaxlib") if version is None else version
-    (package / "version.py").write_text(f"__version__ = {version!r}\n")
+    (package / "version.py").write_text(f"__version__ = {version or JAXLIB!r}\n")
 
 
 def add_entry_point(site, name, value):
@@ -73,7 +74,7 @@ def test_other_plugins_are_there_but_not_preferred(site):
     assert not found["accelerator"].preferred
     assert not {"two", "none"} & set(found)
     assert platforms.default() == "cpu"
-    with pytest.raises(RuntimeError, match=r"devices: the backends are 'cpu', .*'accelerator'.*, got 'tpu'"):
+    with pytest.raises(RuntimeError, match=r"devices: Unknown backend 'tpu': the backends are 'cpu', .*'accelerator'"):
         pb.devices("tpu")
 
 
@@ -111,7 +112,7 @@ def test_a_library_that_cannot_be_loaded(site, monkeypatch):
 
 def test_a_plugin_of_another_version(site, monkeypatch):
     add_nvidia(site, 13, version="0.1.0")
-    ours = metadata.version("jaxlib")
+    ours = JAXLIB
     message = (
         f"jax_cuda13_plugin is of version 0.1.0, and jaxlib of version {ours}: they must be equal. Run pip install "
     )

@@ -171,10 +171,11 @@ class GlobalAsyncCheckpointManager(GlobalAsyncCheckpointManagerBase):
 
     ImportError, at the first array, without the package tensorstore.
 
-    >>> manager = GlobalAsyncCheckpointManager()
-    >>> manager.serialize([], [], on_commit_callback=lambda: print("written"))
+    >>> manager, events = GlobalAsyncCheckpointManager(), []
+    >>> manager.serialize([], [], on_commit_callback=lambda: events.append("written"))
     >>> manager.wait_until_finished()
-    written
+    >>> events
+    ['written']
     """
 
     def __init__(self, timeout_secs: float = 300):
