@@ -14,6 +14,7 @@
 #   make fuzz      random programs, each compared with itself, XLA and JAX: SECONDS=60 SEED=... PROGRAMS=...
 #   make bench     the benchmarks, side by side with JAX, PyTorch and autograd
 #   make bench-first  first results of compiled programs beside JAX's; ARGS="neural" measures some
+#   make bench-clients  these libraries' problems (make test-clients) beside JAX: import, first and second runs
 #   make accuracy  errors against exact values, into docs/accuracy.md; ARGS="nn.silu special.*" prints some functions
 #   make gpu-check what a GPU computes, compared with JAX on it, into docs/gpu.md; CUDA=cuda12 for older drivers, and
 #                  CUDA= ARGS="--platform cpu" tries the script without one
@@ -31,7 +32,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names jax-examples check lint types coverage format fuzz bench bench-first accuracy inaccuracy pictures gpu-check docs docs-check dist clean
+.PHONY: help demo test test-all test-clients test-suites record-clients test-array-api names jax-examples check lint types coverage format fuzz bench bench-first bench-clients accuracy inaccuracy pictures gpu-check docs docs-check dist clean
 .DELETE_ON_ERROR:
 
 help:
@@ -104,6 +105,9 @@ fuzz: $(VENV)/with-test
 
 bench: $(VENV)/with-bench
 	@$(BIN)/python benchmarks/run.py
+
+bench-clients: $(VENV)/with-clients
+	@$(BIN)/python benchmarks/clients.py $(LIBRARIES) $(ARGS)
 
 bench-first: $(VENV)/with-bench
 	@$(BIN)/python benchmarks/first_compiled.py $(ARGS)

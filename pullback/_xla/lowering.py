@@ -353,7 +353,8 @@ def _literal(ctx: Block, literal: Any) -> Value:
 
 def _name_lines(lines: list[str], start: int, name: str) -> None:
     """Give the operations from a line on a name, which the engine keeps; one with a body ends in its last line."""
-    text = name.encode("unicode_escape").decode().replace("\\", "\\\\").replace('"', '\\"')
+    # the engine ends a name at "@"
+    text = name.encode("unicode_escape").decode().replace("@", "\\x40").replace("\\", "\\\\").replace('"', '\\"')
     for i in range(start, len(lines)):
         if lines[i].startswith("%") and " loc(" not in lines[i].rpartition("\n")[2]:
             lines[i] += f' loc("{text}")'

@@ -74,6 +74,19 @@ def test_operations_with_bodies_in_compiled_programs():
     assert {"order/sort", "total/reduce_sum"} <= names_in(f, np.ones(5, np.float32))
 
 
+def test_a_name_with_an_at_sign_in_compiled_programs():
+    """XLA ends a name at "@", and would drop the operation's too."""
+
+    def f(x):
+        with pb.named_scope("layer@2"):
+            return pnp.sin(x)
+
+    (name,) = names_in(f, 1.0)
+    assert name.endswith("sin")
+    assert name.startswith("layer")
+    assert scopes_of(f, 1.0) == {"sin": ("layer@2",)}
+
+
 def test_errors_leave_no_name():
     @pb.named_scope("broken")
     def broken(x):
