@@ -52,9 +52,9 @@ is that at 0, inf.
 
 Exceptions, compiled: `arctan2` of two subnormal numbers is nan (`findings/xla_subnormal_arctan2.sh`); `power` takes a
 subnormal exponent of 0 for what it is; and where a program asks for `x > 0` and `x < inf` at once, XLA looks at the
-bits and finds a subnormal number to be positive, which `x > 0` alone does not (`findings/xla_subnormal_positive.sh`). Sorts
-of 1,000 elements and more, and `argmax` and `argmin` along rows, which NumPy computes in compiled programs too, tell
-subnormal numbers apart, as eager ones do; smaller sorts take all of them for equal.
+bits and finds a subnormal number to be positive, which `x > 0` alone does not (`findings/xla_subnormal_positive.sh`).
+Sorts of 1,000 elements and more, and `argmax` and `argmin` along rows, which NumPy computes in compiled programs too,
+tell subnormal numbers apart, as eager ones do; smaller sorts take all of them for equal.
 
 """
 
