@@ -93,8 +93,8 @@ class InaccuracyReport:
     """The report of `find_inaccuracy`. Its length is the number of rows: false if no digits were lost.
 
     `rows` are the operations that lost digits, the worst first; `value` and `gradient` the results (`gradient` is None
-    if it was not asked for). `errors` maps the
-    names of inaccurate leaves ("value", "gradient of 'x'") to their relative errors. `operations` ran, and of them
+    if it was not asked for). `errors` maps the names of inaccurate leaves ("value", "gradient of 'x'") to their
+    relative errors. `operations` ran, and of them
     `evaluations` a second time in higher precision.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -162,8 +162,8 @@ def find_inaccuracy(
         by fixed numbers between 0.5 and 1.5, as errors that differ in sign would vanish from their sum.
       tolerance: the relative error from which a result is inaccurate; by default a third of the digits are lost,
         `eps ** (2 / 3)`: 2e-5 in float32. Entries of results of matrix products are compared with the largest.
-      gradient: whether the gradient is looked at, too. Without it, functions will do that have none: with a
-        `while_loop` of unknown length, a Python function that has no derivative, or arguments that are integers.
+      gradient: whether the gradient is looked at, too. Without it the function needs none: it may hold a `while_loop` of
+        unknown length or a Python function that has no derivative, and take integers alone.
 
     Returns: a function with the arguments of `fun` that returns an `InaccuracyReport`.
     Raises: TypeError without a floating-point result, for a gradient without a floating-point argument, for a function
