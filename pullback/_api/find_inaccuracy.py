@@ -162,8 +162,8 @@ def find_inaccuracy(
         by fixed numbers between 0.5 and 1.5, as errors that differ in sign would vanish from their sum.
       tolerance: the relative error from which a result is inaccurate; by default a third of the digits are lost,
         `eps ** (2 / 3)`: 2e-5 in float32. Entries of results of matrix products are compared with the largest.
-      gradient: whether the gradient is looked at, too. Without it the function needs none: it may hold a `while_loop` of
-        unknown length or a Python function that has no derivative, and take integers alone.
+      gradient: whether the gradient is looked at, too. Without it the function needs none: it may hold a `while_loop`
+        of unknown length or a Python function that has no derivative, and take integers alone.
 
     Returns: a function with the arguments of `fun` that returns an `InaccuracyReport`.
     Raises: TypeError without a floating-point result, for a gradient without a floating-point argument, for a function
