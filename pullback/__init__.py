@@ -112,7 +112,6 @@ if _typing.TYPE_CHECKING:
     from pullback._core.kept_options import allow_f16_reductions as allow_f16_reductions
     from pullback._core.kept_options import array_garbage_collection_guard as array_garbage_collection_guard
     from pullback._core.kept_options import auto_pcast as auto_pcast
-    from pullback._core.kept_options import debug_key_reuse as debug_key_reuse
     from pullback._core.kept_options import enable_custom_prng as enable_custom_prng
     from pullback._core.kept_options import jax2tf_associative_scan_reductions as jax2tf_associative_scan_reductions
     from pullback._core.kept_options import legacy_prng_key as legacy_prng_key
@@ -124,6 +123,7 @@ if _typing.TYPE_CHECKING:
     from pullback._core.option_contexts import check_tracer_leaks as check_tracer_leaks
     from pullback._core.option_contexts import checking_leaks as checking_leaks
     from pullback._core.option_contexts import debug_infs as debug_infs
+    from pullback._core.option_contexts import debug_key_reuse as debug_key_reuse
     from pullback._core.option_contexts import debug_nans as debug_nans
     from pullback._core.option_contexts import default_matmul_precision as default_matmul_precision
     from pullback._core.option_contexts import default_prng_impl as default_prng_impl
@@ -191,15 +191,15 @@ else:
             "pullback._core.config": "config",
             "pullback._core.dtypes": "float0",
             "pullback._core.kept_options": (
-                "allow_f16_reductions array_garbage_collection_guard auto_pcast debug_key_reuse enable_custom_prng "
+                "allow_f16_reductions array_garbage_collection_guard auto_pcast enable_custom_prng "
                 "jax2tf_associative_scan_reductions legacy_prng_key no_execution no_tracing "
                 "remove_size_one_mesh_axis_from_type softmax_custom_jvp thread_guard"
             ),
             "pullback._core.option_contexts": (
-                "check_tracer_leaks checking_leaks debug_infs debug_nans default_matmul_precision default_prng_impl "
-                "disable_jit enable_checks enable_x64 explain_cache_misses log_compiles numpy_dtype_promotion "
-                "numpy_rank_promotion threefry_partitionable transfer_guard transfer_guard_device_to_device "
-                "transfer_guard_device_to_host transfer_guard_host_to_device"
+                "check_tracer_leaks checking_leaks debug_infs debug_key_reuse debug_nans default_matmul_precision "
+                "default_prng_impl disable_jit enable_checks enable_x64 explain_cache_misses log_compiles "
+                "numpy_dtype_promotion numpy_rank_promotion threefry_partitionable transfer_guard "
+                "transfer_guard_device_to_device transfer_guard_device_to_host transfer_guard_host_to_device"
             ),
             "pullback._core.placed_array": "Shard",
             "pullback._core.public_array": "Array",

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Literal, NamedTuple, overload
 
+from pullback._analysis.key_reuse import check_keys
 from pullback._core import counters
 from pullback._core.arguments import (
     argument_path,
@@ -17,6 +18,7 @@ from pullback._core.arguments import (
     input_names,
 )
 from pullback._core.cells import Cell, cells_of
+from pullback._core.config import config
 from pullback._core.discharge import exposed
 from pullback._core.dtypes import ExtendedDType
 from pullback._core.errors import boundary, describe_function, function_name, standing_for, wrapping
@@ -69,6 +71,8 @@ def trace_function(
         f"{describe_function(fun)} for {function}",
         _LazyNames(fun, dynamic, kwargs, positions),
     )
+    if config.debug_key_reuse:
+        check_keys(closed.jaxpr)
     return Traced(closed, flat.out_tree, leaves, refs)
 
 

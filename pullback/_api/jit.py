@@ -101,6 +101,8 @@ class Compiler:
             if config.debugging:
                 # operation by operation, so that the operation that produces a nan can be named
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
+            if config.debug_key_reuse:
+                return self._call_inside(traced, xs)  # the evaluator checks the call
             if traced.is_elsewhere(xs):  # type: ignore[arg-type]
                 program = traced.placed_program(xs, functools.partial(self._names, args, kwargs))  # type: ignore[arg-type]
                 result = traced.run(xs, program)  # type: ignore[arg-type]
@@ -133,7 +135,7 @@ class Compiler:
         places = [leaf for i, leaf in enumerate(leaves) if i not in refs.arguments]
         arrays = lift_leaves("jit", self._fun, places, args, kwargs)
         outside = context.trace is evaluator and not any(isinstance(x, Tracer) for x in (*arrays, *traced.consts))
-        if not outside or config.debug_nans:
+        if not outside or config.debug_nans or config.debug_key_reuse:
             self._refuse_options()
             traced = self._traced_with_refs(traced, refs, leaves, args, kwargs)
             note_calls_in(traced.jaxpr)

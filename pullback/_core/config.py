@@ -30,6 +30,8 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "enable_x64": (False, True),
     "debug_nans": (False, True),
     "debug_infs": (False, True),
+    # whether random keys that are used twice raise an error
+    "debug_key_reuse": (False, True),
     "disable_jit": (False, True),
     # all but "off" take the package's frames out; the other names are JAX's ways to do so
     "traceback_filtering": ("auto", "off", "tracebackhide", "remove_frames", "quiet_remove_frames"),
@@ -176,6 +178,8 @@ def from_text(where: str, name: str, text: str) -> Any:
 
 # whether any thread ever turned debug_nans on; the evaluator asks this first, as a thread's own values are slow to read
 nans_were_debugged = [False]
+# the same for debug_key_reuse
+keys_were_checked = [False]
 
 
 class TracingState:
@@ -199,6 +203,7 @@ _TRACING = (
     "disable_jit",
     "debug_nans",
     "debug_infs",
+    "debug_key_reuse",
     "numpy_rank_promotion",
     "numpy_dtype_promotion",
     "default_matmul_precision",
@@ -216,6 +221,7 @@ _states: dict[tuple, TracingState] = {}
 def _tracing_state(source: Any) -> TracingState:
     key = tuple(getattr(source, name) for name in _TRACING)
     nans_were_debugged[0] = nans_were_debugged[0] or source.debug_nans or source.debug_infs
+    keys_were_checked[0] = keys_were_checked[0] or source.debug_key_reuse
     return _states.setdefault(key, TracingState(key))
 
 
@@ -249,6 +255,7 @@ class Config(threading.local):
     enable_x64: bool
     debug_nans: bool
     debug_infs: bool
+    debug_key_reuse: bool
     disable_jit: bool
     traceback_filtering: str
     numpy_rank_promotion: str

@@ -46,7 +46,7 @@ class JAXIndexError(IndexError):
 
 
 class KeyReuseError(RuntimeError):
-    """A random key was used twice. Nothing raises it yet: reuse is not checked.
+    """A random key was used twice: raised while the option `debug_key_reuse` is on.
 
     >>> issubclass(KeyReuseError, RuntimeError)
     True

@@ -37,7 +37,6 @@ _COMPILATION: dict[str, Any] = {  # the compiler's options are those of `jit`
 _CHECKS: dict[str, Any] = {
     "array_garbage_collection_guard": "allow",
     "check_tracer_leaks": False,  # a traced value that is used outside always raises
-    "debug_key_reuse": False,
     "debug_log_modules": "",
     "disable_bwd_checks": False,
     "enable_checks": False,

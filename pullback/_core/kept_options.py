@@ -54,16 +54,6 @@ def array_garbage_collection_guard(new_val: str = "allow") -> Any:
     return override("array_garbage_collection_guard", new_val)
 
 
-def debug_key_reuse(new_val: bool = True) -> Any:
-    """Context manager, without effect: a key may be used again. Raises nothing.
-
-    >>> with debug_key_reuse():
-    ...     config.debug_key_reuse
-    True
-    """
-    return override("debug_key_reuse", new_val)
-
-
 def jax2tf_associative_scan_reductions(new_val: bool = True) -> Any:
     """Context manager, without effect: nothing is translated for TensorFlow. Raises nothing.
 

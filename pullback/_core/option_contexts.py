@@ -82,6 +82,30 @@ def debug_infs(new_val: bool = True) -> Any:
     return override("debug_infs", new_val)
 
 
+def debug_key_reuse(new_val: bool = True) -> Any:
+    """Context manager: KeyReuseError where a typed key is used twice, which would give the same numbers again.
+
+    Drawing numbers with a key uses it, and so does `random.split`; `random.fold_in` and `random.key_data` do not, and
+    `random.clone` gives a key that may be used once more. Of an array of keys each is used by itself. Functions
+    that are traced are checked as a whole: both branches of a `cond`, a loop that uses the same key in each step. The
+    error says where the key was used first. Raw keys are not checked.
+
+    ValueError, at its entry, for a value other than True and False.
+
+    >>> from pullback import random
+    >>> from pullback.errors import KeyReuseError
+    >>> with debug_key_reuse():
+    ...     key = random.key(0)
+    ...     x = random.normal(key)
+    ...     try:
+    ...         y = random.normal(key)
+    ...     except KeyReuseError as error:
+    ...         print(str(error).split(":")[0])
+    Previously-consumed key passed to normal at index 0
+    """
+    return override("debug_key_reuse", new_val)
+
+
 def numpy_dtype_promotion(new_val: str = "standard") -> Any:
     """Context manager: "standard" promotion of dtypes, or "strict": TypePromotionError unless dtypes agree.
 

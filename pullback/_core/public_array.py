@@ -24,6 +24,7 @@ class ExtendedArray:
     dtype: Any
     aval: Any
     of_words: Callable[[Any], Any]
+    joined: Callable[..., Any]
 
 
 class _ArrayType(type):

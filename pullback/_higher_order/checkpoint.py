@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pullback._analysis.key_reuse import without_key_uses
 from pullback._core import dtypes
 from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr, gathered, without
 from pullback._core.lists import chosen, filled
@@ -144,7 +145,8 @@ def _halves(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> Ha
         [*again, *eqns],
         [_rename(v, env) for v in parts.linear.outvars],
     )
-    linear, used = dce(whole, keep_inputs=False)
+    # the first run has used the keys
+    linear, used = dce(without_key_uses(whole), keep_inputs=False)
     return Halves(known, linear, used, parts.present)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from pullback._core import numpy_state
 from pullback._core.array import ConcreteArray, array_of, lift
-from pullback._core.config import config
+from pullback._core.config import config, keys_were_checked
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.lazy import LateModule
 from pullback._core.placed_array import PlacedArray
@@ -25,9 +25,11 @@ from pullback._core.typing import AnyValue
 from pullback._xla.fast_paths import process_eagerly
 
 if TYPE_CHECKING:
+    from pullback._analysis import key_reuse
     from pullback._core import nans
     from pullback._xla import single_operations
 else:
+    key_reuse = LateModule("pullback._analysis.key_reuse")
     nans = LateModule("pullback._core.nans")
     single_operations = LateModule("pullback._xla.single_operations")
 
@@ -58,6 +60,8 @@ class Evaluator(Trace):
         if primitive.evaluate is not None:
             if config.debugging:
                 nans.announce(primitive)
+            if primitive.holds and keys_were_checked[0] and config.debug_key_reuse:
+                return key_reuse.evaluate_checked(primitive, args, params)
             return primitive.evaluate(*args, **params)
         avals = tuple(a.aval for a in args)
         out_avals = primitive.infer(avals, params)

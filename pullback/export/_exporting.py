@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback._analysis.key_reuse import without_key_uses
 from pullback._api.jit import jit
 from pullback._api.reverse_mode import vjp
 from pullback._api.stages import Jitted, TracedStage
@@ -153,7 +154,8 @@ def _closed(where: str, traced: TracedStage) -> Jaxpr:
             raise NotImplementedError(f"{where}: values of type {aval.str_short()} have no place in files")
     if not all(isinstance(const, ConcreteArray) for const in closed.consts):
         raise ValueError(f"{where}: it closes over a traced value: call export outside of transformations")
-    return _with_strong_results(embed_constants(consts_to_args(closed.jaxpr), closed.consts, where))
+    whole = without_key_uses(consts_to_args(closed.jaxpr))
+    return _with_strong_results(embed_constants(whole, closed.consts, where))
 
 
 def _with_strong_results(jaxpr: Jaxpr) -> Jaxpr:

@@ -118,7 +118,7 @@ def choice(
     >>> random.choice(random.key(0), 5, (4,))
     Array([4, 0, 2, 3], dtype=int32)
     """
-    words = words_of("choice", key)
+    words = words_of("choice", key, uses=p is not None)  # `permutation` and `randint` use it themselves
     a = number("choice", "a", a)
     shape = shape_of("choice", shape)
     axis = _axis("choice", axis, a.ndim) if a.ndim else 0

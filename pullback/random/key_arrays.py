@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import described
 from pullback._core.public_array import ExtendedArray
 from pullback._core.sharding import unspread
@@ -19,6 +19,7 @@ from pullback._core.types import ExtendedType, ShapedArray, ShapeDtypeStruct, ca
 from pullback._core.typing import AnyValue, DTypeLike, Index
 from pullback._core.users_trees import begin_extended_arrays, extended_arrays_exist, register_extended_array
 from pullback._ops.compare import bitwise_not, eq
+from pullback._ops.key_uses import are_checked, following, unused, used
 from pullback._ops.reduce import reduce_and
 from pullback._ops.shape import reshape, transpose
 from pullback.numpy._indexing.indexing import getitem, iterate
@@ -114,15 +115,25 @@ class PRNGKeyArray(ExtendedArray):
     def __iter__(self) -> Iterator[PRNGKeyArray]:
         if not self.shape:
             raise TypeError("iteration over a single key: split it first, as in `for k in random.split(key, n)`")
+        if are_checked() and not isinstance(self._words, ConcreteArray):
+            return map(self.__getitem__, range(self.shape[0]))
         return map(self.of_words, iterate(self._words))
 
     def __getitem__(self, index: Index) -> PRNGKeyArray:
         # an ellipsis would include the axis of words
         full = (*index, slice(None)) if isinstance(index, tuple) and any(i is Ellipsis for i in index) else index
-        words = self._words if index is Ellipsis else getitem(self._words, full)
+        checked = are_checked() and index is not Ellipsis
+        all_words = self._taken_from(index) if checked and _is_static(index) else self._words
+        words = all_words if index is Ellipsis else getitem(all_words, full)
         if words.ndim == 0 or words.shape[-1] != self.dtype.generator.words:
             raise IndexError(f"too many indices for an array of keys of shape {self.shape}: {index!r}")
-        return self.of_words(words)
+        return self.of_words(words) if all_words is not self._words or not checked else self.moved(words)
+
+    def _taken_from(self, index: Index) -> Array:
+        """The words, with the keys at a static index used: each belongs to what it was taken for."""
+        flags = np.zeros(self.shape, bool)
+        flags[index] = True  # type: ignore[index]
+        return unused(used(self._words, "indexing", flags))
 
     @property
     def words(self) -> Array:
@@ -132,6 +143,19 @@ class PRNGKeyArray(ExtendedArray):
     def of_words(self, words: Array) -> PRNGKeyArray:
         """The keys of the same generator with these words."""
         return typed(words, self.dtype)
+
+    def moved(self, words: Array) -> PRNGKeyArray:
+        """Keys with these words, which are those of this array at other places."""
+        return typed(following(words, self._words) if are_checked() else words, self.dtype)
+
+    def joined(self, words: Array, others: Sequence[Any], function: str) -> PRNGKeyArray:
+        """Keys with these words, which a function has moved here from this array and `others`."""
+        if not others:
+            return self.moved(words)
+        if are_checked():
+            for keys in (self, *others):
+                used(keys.words, function)
+        return self.of_words(words)
 
     @property
     def aval(self) -> KeyAval:
@@ -146,7 +170,7 @@ class PRNGKeyArray(ExtendedArray):
     def transpose(self, *axes: Any) -> PRNGKeyArray:
         """The keys with their axes permuted, by default reversed."""
         order = axes[0] if len(axes) == 1 and isinstance(axes[0], Sequence) else axes or range(self.ndim)[::-1]
-        return self.of_words(transpose(self._words, (*[a % self.ndim for a in order], self.ndim)))
+        return self.moved(transpose(self._words, (*[a % self.ndim for a in order], self.ndim)))
 
     def squeeze(self, axis: int | Sequence[int] | None = None) -> PRNGKeyArray:
         """The keys without axes of length 1."""
@@ -183,7 +207,7 @@ class PRNGKeyArray(ExtendedArray):
         lengths: Any = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
         known = math.prod(n for n in lengths if n != -1)
         target = [self.size // max(known, 1) if n == -1 else canonical_dimension(n) for n in lengths]
-        return self.of_words(reshape(self._words, (*target, self.dtype.generator.words)))
+        return self.moved(reshape(self._words, (*target, self.dtype.generator.words)))
 
     def ravel(self) -> PRNGKeyArray:
         """The keys along one axis."""
@@ -292,7 +316,15 @@ class KeysAt:
             raise TypeError(f"keys.at[...].set: expected keys of type {self._keys.dtype}, got {keys.dtype}")
         index = self._index
         full = (*index, builtins.slice(None)) if isinstance(index, tuple) and any(i is ... for i in index) else index
-        return self._keys.of_words(self._keys._words.at[full].set(keys.words))
+        if are_checked():
+            used(keys.words, "keys.at[...].set")
+        return self._keys.moved(self._keys._words.at[full].set(keys.words))
+
+
+def _is_static(index: Any) -> bool:
+    """Whether an index consists of numbers, slices, None and an ellipsis."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(p is None or p is Ellipsis or isinstance(p, (int, np.integer, builtins.slice)) for p in parts)
 
 
 def typed(words: Array, dtype: KeyType) -> PRNGKeyArray:

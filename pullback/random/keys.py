@@ -14,11 +14,12 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
-from pullback._core.config import config
+from pullback._core.config import config, keys_were_checked
 from pullback._core.errors import boundary, described
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue, DTypeLike
 from pullback._ops.families import operands
+from pullback._ops.key_uses import are_checked, unused, used
 from pullback._ops.shape import convert_element_type, shape_of
 from pullback.random.generators import for_samplers, generator_of
 from pullback.random.key_arrays import KEY_TYPES, KeyType, PRNGKeyArray, typed
@@ -45,9 +46,13 @@ _HOW = "Make a key with random.key(0), and more of them with random.split(key, n
 KeyLike: TypeAlias = PRNGKeyArray | ArrayLike
 
 
-def words_of(function: str, keys: KeyLike) -> Array:
-    """The words of a single key, raw or typed; the error for anything else names the function."""
+def words_of(function: str, keys: KeyLike, uses: bool = True) -> Array:
+    """The words of a single key, raw or typed, that the function `uses`; the error for anything else names it."""
     words = keys._words if type(keys) is PRNGKeyArray else keys
+    if keys_were_checked[0] and uses and words is not keys and config.debug_key_reuse:
+        kind: Any = keys.dtype  # type: ignore[union-attr]
+        keys = typed(used(_checked_words(function, keys, single=True), function), kind)
+        words = keys._words
     if isinstance(words, Array) and words.aval is _KEY:
         return words
     words = _checked_words(function, keys, single=True)
@@ -203,7 +208,7 @@ def fold_in(key: KeyLike, data: ArrayLike) -> Any:
     >>> random.fold_in(random.PRNGKey(0), 7)
     Array([2716826189,  292468403], dtype=uint32)
     """
-    words = words_of("fold_in", key)
+    words = words_of("fold_in", key, uses=False)
     if isinstance(data, int) and not isinstance(data, np.generic):
         if not -1 << 31 <= data < 1 << 32:
             raise OverflowError(f"fold_in: data must fit 32 bits, got {data}")
@@ -249,7 +254,7 @@ def wrap_key_data(
             f"wrap_key_data: keys of {kind.generator.name} have {kind.generator.words} words, got "
             f"{words.aval.str_short()}"
         )
-    return typed(words, kind)
+    return typed(unused(words) if are_checked() else words, kind)
 
 
 @boundary
@@ -276,5 +281,5 @@ def clone(key: KeyLike) -> Any:
     >>> bool(random.clone(random.key(1)) == random.key(1))
     True
     """
-    _checked_words("clone", key, single=False)
-    return key
+    words = _checked_words("clone", key, single=False)
+    return typed(unused(words), key.dtype) if type(key) is PRNGKeyArray and are_checked() else key

@@ -132,7 +132,7 @@ def orthogonal(
      [0. 1. 0.]
      [0. 0. 1.]]
     """
-    words_of("orthogonal", key)
+    words_of("orthogonal", key, uses=False)  # `normal` uses it
     dtype = dtypes.requested_dtype(dtype, float)
     if not dtypes.is_inexact(dtype) or dtype.itemsize < 4:
         raise ValueError(f"orthogonal: dtype must be floating or complex, of 32 bits at least, got {dtype.name}")

@@ -54,7 +54,6 @@ OPTIONS = (
     "allow_f16_reductions",
     "array_garbage_collection_guard",
     "auto_pcast",
-    "debug_key_reuse",
     "jax2tf_associative_scan_reductions",
     "legacy_prng_key",
     "no_execution",

@@ -53,6 +53,7 @@ def test_defaults():
         "enable_x64": False,
         "debug_nans": False,
         "debug_infs": False,
+        "debug_key_reuse": False,
         "disable_jit": False,
         "log_compiles": False,
         "traceback_filtering": "auto",

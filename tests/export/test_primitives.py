@@ -21,8 +21,8 @@ from pullback.export._primitives import _MODULE_OF, is_in_schema, primitive_name
 OUTSIDE = set(
     "add_values by_parts call_exported custom_backward custom_partitioning custom_remat custom_remat_fwd "
     "custom_remat_rem debug_callback "
-    "detach_value direction displace ffi_call inspect_sharding io_callback linear_callback lower_value pure_callback "
-    "raise_value ref_get ref_set rule_output tap".split()
+    "detach_value direction displace ffi_call follow_key inspect_sharding io_callback linear_callback lower_value "
+    "pure_callback raise_value ref_get ref_set rule_output tap use_key".split()
 )
 
 

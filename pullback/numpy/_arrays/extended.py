@@ -75,7 +75,8 @@ def through_words(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
         return fun(*inner_args, **inner_kwargs)
 
     words = vectorize.vmap(of_one_word, in_axes=-1, out_axes=-1)(*[leaves[i].words for i in at])
-    return tree_map(kind.of_words, words)
+    others = [leaves[i] for i in at[1:]]
+    return tree_map(lambda moved: kind.joined(moved, others, fun.__name__), words)
 
 
 @boundary
