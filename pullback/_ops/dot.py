@@ -11,13 +11,14 @@ import enum
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.config import config
+from pullback._core.lazy import LateModule
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
@@ -30,6 +31,11 @@ from pullback._ops.families import operands
 from pullback._ops.rules import bilinear_taylor, per_operand_jvp
 from pullback._ops.shape import convert_element_type, transpose
 from pullback._ops.sharding_constraint import laid_out
+
+if TYPE_CHECKING:
+    from pullback._ops import dot_lowering
+else:
+    dot_lowering = LateModule("pullback._ops.dot_lowering")
 
 DotDimensionNumbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple[int, ...], tuple[int, ...]]]
 
@@ -310,24 +316,7 @@ def _dot_kernel(x, y, dimension_numbers, precision, preferred_element_type):
 
 
 def _dot_lower(ctx, x, y, dimension_numbers, precision, preferred_element_type):
-    (lc, rc), (lb, rb) = dimension_numbers
-    numbers = ", ".join(
-        f"{name} = [{', '.join(map(str, axes))}]"
-        for name, axes in (
-            ("lhs_batching_dimensions", lb),
-            ("rhs_batching_dimensions", rb),
-            ("lhs_contracting_dimensions", lc),
-            ("rhs_contracting_dimensions", rc),
-        )
-        if axes
-    )
-    # equal ones once, as transpositions: for those that it merges itself, XLA may choose a layout that it cannot emit
-    return ctx.once(
-        "stablehlo.dot_general",
-        [x, y],
-        ctx.out_avals[0],
-        f"dot_dimension_numbers = #stablehlo.dot<{numbers}>, {precision_attr(precision)}",
-    )
+    return dot_lowering.product(ctx, x, y, dimension_numbers, ctx.out_avals[0], precision_attr(precision))
 
 
 # --- derivatives: linear in each operand ---

@@ -176,8 +176,12 @@ def _logsumexp_parts_kernel(x, axes):
 
 
 def _without_the_largest(p: Array, t: Array, axes: tuple[int, ...]) -> Array:
-    """`t` minus its value at the element whose probability is near 1, if there is one."""
-    return sub(t, kept_sum(c.select(c.gt(p, scalar(p, 2 / 3)), t, scalar(t, 0)), axes))
+    """`t` minus its value at the element whose probability is near 1, if there is one.
+
+    Arithmetic again: with a selection the gradient of attention, 8 x 256 x 8 x 64, takes 50 ms in place of 22.
+    """
+    marks = floor(add(p, scalar(p, 1 / 3)))
+    return sub(t, kept_sum(mul(marks, t), axes))
 
 
 def _softmax_tangent(t, x, axes, p):

@@ -49,9 +49,7 @@ def can_call(ctx: Block, avals: Sequence[ShapedArray]) -> bool:
     It may not if it leaves this process, runs on another platform, or where arrays were placed: on several devices the
     partitioner would bring whole arrays to each.
     """
-    module = ctx.module
-    here = module.platform == "cpu" and not module.leaves and module.spread is None and module.manual is None
-    return here and ctypes.sizeof(ctypes.c_void_p) == 8 and all(aval.dtype in _KNOWN for aval in avals)
+    return ctx.module.is_local and ctypes.sizeof(ctypes.c_void_p) == 8 and all(aval.dtype in _KNOWN for aval in avals)
 
 
 def kernel_call(

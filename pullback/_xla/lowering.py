@@ -116,6 +116,11 @@ class Module:
         """Whether it runs on several devices: then all is one function, so that collectives can be combined."""
         return self.spread is not None and len(self.spread.devices) > 1
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs in this process, on the processor, on values that nobody has placed on several devices."""
+        return self.platform == "cpu" and not self.leaves and self.spread is None and self.manual is None
+
     def text(self) -> str:
         if self.spread is None:
             return "module @pullback {\n" + "\n".join(self.functions) + "\n}\n"

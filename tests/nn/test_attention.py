@@ -132,3 +132,18 @@ def test_batches_of_calls():
 def test_refusals(args, settings, error, match):
     with pytest.raises(error, match=f"dot_product_attention: {match}"):
         nn.dot_product_attention(*args, **settings)
+
+
+def test_the_compiled_program_moves_no_products_and_selects_nothing():
+    # XLA makes one loop of the products and the softmax between them: not across a transposed product, nor a selection
+    def loss(q, k, v):
+        return nn.dot_product_attention(q, k, v).sum()
+
+    for function in (nn.dot_product_attention, pb.grad(loss)):
+        text = pb.jit(function).lower(Q, Q, Q).as_text()
+        pairs = f"tensor<{B}x{N}x{T}x{T}x"
+        for line in text.splitlines():
+            assert "stablehlo.select" not in line or f"tensor<{B}x{N}x{T}x1x" in line
+            assert "stablehlo.transpose" not in line or pairs not in line
+            assert "stablehlo.dot_general" not in line or f"tensor<{B * N}x" in line.rpartition("->")[2]
+        assert text.count("stablehlo.dot_general") >= 2

@@ -160,3 +160,23 @@ def test_refusals():
         dot.dot(x, x.T, precision="exact")
     with pytest.raises(TypeError, match="two tangents"):
         pb.linear_transpose(lambda x: dot.dot(x, x), np.zeros(3, "float32"))(np.float32(1))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "numbers", "moved"),
+    [
+        (((8, 2, 3), (4, 2, 3)), (((2,), (2,)), ((1,), (1,))), ((2, 8, 3), (2, 4, 3))),
+        (((8, 2, 3, 5), (5, 3, 2, 4)), (((2, 3), (1, 0)), ((1,), (2,))), ((2, 8, 15), (2, 15, 4))),
+        (((3, 2, 8), (2, 3, 4)), (((0,), (1,)), ((1,), (0,))), ((2, 3, 8), (2, 3, 4))),
+        # vectors, and stacks in front already, stay
+        (((3, 2), (4, 3, 2)), (((0,), (1,)), ((1,), (2,))), ((3, 2), (4, 3, 2))),
+        (((2, 8, 3), (2, 4, 3)), (((2,), (2,)), ((0,), (0,))), ((2, 8, 3), (2, 4, 3))),
+    ],
+)
+def test_stacked_axes_are_brought_to_the_front_with_the_others_in_order(shapes, numbers, moved):
+    x, y = (np.random.default_rng(0).standard_normal(s, dtype="float32") for s in shapes)
+    program = pb.jit(lambda x, y: pb.lax.dot_general(x, y, numbers)).lower(x, y)
+    (line,) = [line for line in program.as_text().splitlines() if "stablehlo.dot_general" in line]
+    types = ", ".join(f"tensor<{'x'.join(map(str, s))}xf32>" for s in moved)
+    assert f"({types}) ->" in line
+    close(program.compile()(x, y), lax.dot_general(x, y, numbers))
