@@ -32,6 +32,8 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "debug_infs": (False, True),
     # whether random keys that are used twice raise an error
     "debug_key_reuse": (False, True),
+    # whether a transformation that ends is searched for traced values that outlive it
+    "check_tracer_leaks": (False, True),
     "disable_jit": (False, True),
     # all but "off" take the package's frames out; the other names are JAX's ways to do so
     "traceback_filtering": ("auto", "off", "tracebackhide", "remove_frames", "quiet_remove_frames"),
@@ -180,6 +182,8 @@ def from_text(where: str, name: str, text: str) -> Any:
 nans_were_debugged = [False]
 # the same for debug_key_reuse
 keys_were_checked = [False]
+# the same for check_tracer_leaks
+leaks_were_checked = [False]
 
 
 class TracingState:
@@ -204,6 +208,7 @@ _TRACING = (
     "debug_nans",
     "debug_infs",
     "debug_key_reuse",
+    "check_tracer_leaks",
     "numpy_rank_promotion",
     "numpy_dtype_promotion",
     "default_matmul_precision",
@@ -222,6 +227,7 @@ def _tracing_state(source: Any) -> TracingState:
     key = tuple(getattr(source, name) for name in _TRACING)
     nans_were_debugged[0] = nans_were_debugged[0] or source.debug_nans or source.debug_infs
     keys_were_checked[0] = keys_were_checked[0] or source.debug_key_reuse
+    leaks_were_checked[0] = leaks_were_checked[0] or source.check_tracer_leaks
     return _states.setdefault(key, TracingState(key))
 
 
@@ -256,6 +262,7 @@ class Config(threading.local):
     debug_nans: bool
     debug_infs: bool
     debug_key_reuse: bool
+    check_tracer_leaks: bool
     disable_jit: bool
     traceback_filtering: str
     numpy_rank_promotion: str

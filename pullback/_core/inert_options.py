@@ -36,7 +36,6 @@ _COMPILATION: dict[str, Any] = {  # the compiler's options are those of `jit`
 # done always, or never, or by other means: `core.check_jaxpr`, `check_rules`, `debug.counters`
 _CHECKS: dict[str, Any] = {
     "array_garbage_collection_guard": "allow",
-    "check_tracer_leaks": False,  # a traced value that is used outside always raises
     "debug_log_modules": "",
     "disable_bwd_checks": False,
     "enable_checks": False,

@@ -131,11 +131,20 @@ def log_compiles(new_val: bool = True) -> Any:
 
 
 def checking_leaks(new_val: bool = True) -> Any:
-    """Context manager, without effect: a traced value that is used outside of its transformation always raises.
+    """Context manager: UnexpectedTracerError where a traced value outlives the function that was traced or mapped.
 
+    A value that is used after the end always raises. This finds those that are only kept, in a list, an attribute or a
+    closure, and says where they were made and what holds them. It searches all objects whenever a function has been
+    traced, which is slow. ValueError, at its entry, for a value other than True and False.
+
+    >>> import pullback as pb
+    >>> kept = []
     >>> with checking_leaks():
-    ...     config.check_tracer_leaks
-    True
+    ...     try:
+    ...         pb.jit(lambda x: kept.append(x))(1.)
+    ...     except pb.errors.UnexpectedTracerError as error:
+    ...         print(str(error).split(":")[0])
+    Leaked trace
     """
     return override("check_tracer_leaks", new_val)
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pullback._core import leaks
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError, internal_files
@@ -208,9 +209,13 @@ def stage(
     args = [trace.new_input(aval) for aval in avals]
     try:
         outs = call_with(trace, fun, *args)
-        return trace.finish(outs)
+        closed = trace.finish(outs)
     finally:
         trace.alive = False
+    if leaks.are_checked():
+        del args, outs
+        leaks.refuse_leaks(trace)
+    return closed
 
 
 def stage_open(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from pullback._core import leaks
 from pullback._core.array import lift
 from pullback._core.errors import RuleNotDefinedError
 from pullback._core.hitypes import add_values_p, detach_value_p, lower_value_p, raise_value_p
@@ -38,6 +39,9 @@ class BatchTracer(Tracer):
 
     def _outer(self) -> Any:
         return self._batch_value
+
+    def _origin(self) -> str:
+        return self._trace.line_of(self)
 
 
 class BatchTrace(Trace):
@@ -105,9 +109,32 @@ class BatchTrace(Trace):
             return [self.join(v, d) for v, d in zip(out, out_dims, strict=True)]
         return self.join(out, out_dims)
 
+    def line_of(self, x: BatchTracer) -> str:
+        """The line where a value was made, for messages; no trace knows but `_LocatedTrace`."""
+        return ""
+
     def materialize(self, value: AnyValue, dim: int | None, to: int = 0) -> Any:
         """The value with its batch axis at `to`; an unbatched value is repeated."""
         return repeated(value, self.size, to) if dim is None else moved(lift(value), dim, to)
+
+
+class _LocatedTrace(BatchTrace):
+    """A trace that knows the lines where its values were made, while `check_tracer_leaks` is on."""
+
+    __slots__ = ("lines",)
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.lines: dict[int, str] = {}
+
+    def join(self, value: AnyValue, dim: int | None) -> Any:
+        x = super().join(value, dim)
+        if dim is not None:
+            self.lines[id(x)] = leaks.user_line()  # of what is still there at the end, the last with this number
+        return x
+
+    def line_of(self, x: BatchTracer) -> str:
+        return f"it was made at {self.lines[id(x)]}"
 
 
 def axis_names(jaxpr: Jaxpr) -> frozenset:
@@ -130,7 +157,7 @@ def batch_flat(
     spmd_axes: tuple[str, ...] | None = None,
 ) -> tuple[list[Any], list[int | None], BatchTrace]:
     """Run a flat function on values with batch axes; returns results, their batch axes (None: unbatched), the trace."""
-    trace = BatchTrace(context.trace, axis_name, size, subject)
+    trace = (_LocatedTrace if leaks.are_checked() else BatchTrace)(context.trace, axis_name, size, subject)
     trace.repeats, trace.spmd_axes = repeats, spmd_axes
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
     try:
@@ -139,6 +166,9 @@ def batch_flat(
     finally:
         trace.alive = False
     values_out, dims_out = trace.split(outs)
+    if leaks.are_checked():
+        del args, outs
+        leaks.refuse_leaks(trace)
     return values_out, dims_out, trace
 
 

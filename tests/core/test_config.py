@@ -54,6 +54,7 @@ def test_defaults():
         "debug_nans": False,
         "debug_infs": False,
         "debug_key_reuse": False,
+        "check_tracer_leaks": False,
         "disable_jit": False,
         "log_compiles": False,
         "traceback_filtering": "auto",
