@@ -429,3 +429,8 @@ def _derive_overrides(overrides: dict[str, Any]) -> None:
         overrides.clear()  # nothing is overridden: the process-wide values apply here too
     else:
         _derive()
+
+
+def leaks_are_checked() -> bool:
+    """Whether a transformation that ends is searched for leaks."""
+    return leaks_were_checked[0] and config.check_tracer_leaks

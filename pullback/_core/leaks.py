@@ -6,14 +6,8 @@ import gc
 import types
 from typing import Any
 
-from pullback._core.config import config, leaks_were_checked
 from pullback._core.errors import Location, UnexpectedTracerError, user_frame
 from pullback._core.trace import Trace, Tracer
-
-
-def are_checked() -> bool:
-    """Whether a transformation that ends is searched for leaks."""
-    return leaks_were_checked[0] and config.check_tracer_leaks
 
 
 def user_line() -> str:
@@ -72,4 +66,4 @@ def _owner(namespace: dict[Any, Any]) -> str:
     return "a dict"
 
 
-__all__ = ["are_checked", "refuse_leaks", "user_line"]
+__all__ = ["refuse_leaks", "user_line"]

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pullback._core import leaks
 from pullback._core.array import ConcreteArray, lift
-from pullback._core.config import config
+from pullback._core.config import config, leaks_are_checked
 from pullback._core.errors import UnexpectedTracerError, internal_files
 from pullback._core.hitypes import lower_value_p, raise_value_p
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
+from pullback._core.lazy import LateModule
 from pullback._core.origins import origin_here
 from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.scopes import scopes
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, encloses, refuse_choice_by_tangent
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
+
+if TYPE_CHECKING:
+    from pullback._core import leaks
+else:
+    leaks = LateModule("pullback._core.leaks")
 
 
 class StagedTracer(Tracer):
@@ -212,7 +217,7 @@ def stage(
         closed = trace.finish(outs)
     finally:
         trace.alive = False
-    if leaks.are_checked():
+    if leaks_are_checked():
         del args, outs
         leaks.refuse_leaks(trace)
     return closed

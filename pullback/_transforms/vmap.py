@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pullback._core import leaks
 from pullback._core.array import lift
+from pullback._core.config import leaks_are_checked
 from pullback._core.errors import RuleNotDefinedError
 from pullback._core.hitypes import add_values_p, detach_value_p, lower_value_p, raise_value_p
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr, gathered
+from pullback._core.lazy import LateModule
 from pullback._core.primitive import Collective, HigherOrder, Primitive, missing_rule_message
 from pullback._core.trace import Trace, Tracer, axis_size, call_with, context
 from pullback._core.types import ShapedArray, make_aval
@@ -18,6 +19,11 @@ from pullback._core.typing import AnyValue, AxisName
 from pullback._ops.identity import stage_noting
 from pullback._ops.own_types import by_parts, by_parts_p, with_leading_axis, without_leading_axis
 from pullback._ops.shape import broadcast_in_dim, move_axis
+
+if TYPE_CHECKING:
+    from pullback._core import leaks
+else:
+    leaks = LateModule("pullback._core.leaks")
 
 _SUBJECT = "the vmap of a traced function"
 
@@ -157,7 +163,7 @@ def batch_flat(
     spmd_axes: tuple[str, ...] | None = None,
 ) -> tuple[list[Any], list[int | None], BatchTrace]:
     """Run a flat function on values with batch axes; returns results, their batch axes (None: unbatched), the trace."""
-    trace = (_LocatedTrace if leaks.are_checked() else BatchTrace)(context.trace, axis_name, size, subject)
+    trace = (_LocatedTrace if leaks_are_checked() else BatchTrace)(context.trace, axis_name, size, subject)
     trace.repeats, trace.spmd_axes = repeats, spmd_axes
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
     try:
@@ -166,7 +172,7 @@ def batch_flat(
     finally:
         trace.alive = False
     values_out, dims_out = trace.split(outs)
-    if leaks.are_checked():
+    if leaks_are_checked():
         del args, outs
         leaks.refuse_leaks(trace)
     return values_out, dims_out, trace

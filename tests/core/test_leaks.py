@@ -107,7 +107,10 @@ def hessian(J):
 
 
 def scan_in_jit(J):
-    J.jax.jit(lambda x: J.lax.scan(lambda c, y: (c + J.jnp.sin(y), c), x, XS))(1.0)
+    def step(c, y):
+        return c + J.jnp.sin(y), c
+
+    J.jax.jit(lambda x: J.lax.scan(step, x, XS))(1.0)
 
 
 def custom_rule(J):
