@@ -80,5 +80,5 @@ show("vmap(norm)(ones((4, 2)))[0]", batched(pnp.ones((4, 2)))[0].round(3), "1.41
 show(
     "make_jaxpr(vmap(norm))(ones((4, 2)))",
     pb.make_jaxpr(batched)(pnp.ones((4, 2))),
-    "{ lambda ; a:f32[4,2]. let\n    b:f32[4] = BatchedNorm[p=2] a\n  in (b,) }",
+    "{ lambda ; a:f32[4,2]. let b:f32[4] = BatchedNorm[p=2] a in (b,) }",
 )

@@ -75,6 +75,11 @@ def test_gradients_and_states():
     state = opt.update_fn(0, PARAMS, opt.init_fn(PARAMS))
     again = optimizers.pack_optimizer_state(optimizers.unpack_optimizer_state(state))
     assert pb.tree.structure(again) == pb.tree.structure(state)
+    # a tuple with names, as JAX's is
+    packed, tree, subtrees = state
+    assert (packed, tree, subtrees) == (state.packed_state, state.tree_def, state.subtree_defs)
+    assert state._fields == jax_optimizers.OptimizerState._fields
+    assert len(pb.tree.leaves(state)) == len(packed) * len(packed[0])
     with pytest.raises(TypeError, match="structure"):
         opt.update_fn(0, {"w": 1.0}, state)
     with pytest.raises(TypeError, match="JoinPoint"):

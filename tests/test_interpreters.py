@@ -80,6 +80,22 @@ def test_a_primitive_of_a_program_of_jax(wrap, order):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_rules_get_tuples():
+    p = Primitive("shown")
+    p.def_abstract_eval(lambda x, y: x)
+    p.def_impl(lambda x, y: x)
+    seen = []
+
+    def rule(primals, tangents):
+        seen.append((type(primals), type(tangents)))
+        return primals[0], tangents[0]
+
+    ad.primitive_jvps[p] = rule
+    pb.jvp(p.bind, (1.0, 2.0), (1.0, 1.0))
+    pb.grad(p.bind)(1.0, 2.0)
+    assert seen == [(tuple, tuple)] * 2
+
+
 def test_what_was_assigned_is_read_back():
     p = Primitive("assigned")
 

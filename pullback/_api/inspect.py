@@ -156,10 +156,7 @@ def make_jaxpr(
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.make_jaxpr(lambda x: pnp.sin(x) * 2)(1.)
-    { lambda ; a:f32[]. let
-        b:f32[] = sin a
-        c:f32[] = mul b 2.0
-      in (c,) }
+    { lambda ; a:f32[]. let b:f32[] = sin a; c:f32[] = mul b 2.0 in (c,) }
     """
 
     check_callable("make_jaxpr", fun)

@@ -257,7 +257,8 @@ def checked_jvp(primitive: Primitive, rule: Callable, adds_zeros: bool = False) 
 
     @standing_for(rule)
     def jvp(primals, tangents, /, **params):
-        primals = [x if isinstance(x, Array) else lift(x) for x in primals]
+        primals = tuple([x if isinstance(x, Array) else lift(x) for x in primals])
+        tangents = tuple(tangents)
         # tangents on a tape, whose records show what is done with them
         linear = any(map(is_linear, tangents))
         records: Sequence[Any] = getattr(context.trace, "records", ()) if linear else ()

@@ -9,7 +9,7 @@ from html import escape
 _BLOCK = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;text-align:left;white-space:pre-wrap"
 _TYPE = re.compile(r"(?<=[\w_]):(\??[\w.]+\[[^\]\n]*\])")
 _OPERATION = re.compile(r"(?<= = )([A-Za-z_][\w.\-]*)")
-_WORD = re.compile(r"(?:(?<=\{ )lambda|\blet\b$|^ *in(?= \())", re.MULTILINE)
+_WORD = re.compile(r"(?:(?<=\{ )lambda|(?<=\. )let\b|\bin(?= \())")
 
 
 def preformatted(text: str) -> str:

@@ -12,14 +12,16 @@ from pullback._core.errors import function_name
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, install_printer
 from pullback._core.typing import AnyValue
 
-_WIDTH = 100
+# the width that a jaxpr may have on one line, and that parameters may have
+_WIDTH = 80
+_PARAMS_WIDTH = 100
 
 
 class _Names:
     """Names in order of appearance: a, ..., z, ba, bb, ...; unused variables are `_`."""
 
-    def __init__(self, used: set[Var]):
-        self.used = used
+    def __init__(self) -> None:
+        self.used: set[Var] = set()
         self.names: dict[Var, str] = {}
 
     def __getitem__(self, v: Var) -> str:
@@ -47,44 +49,51 @@ def format_literal(literal: Literal) -> str:
     return str(np.asarray(value)[()])
 
 
-def format_jaxpr(jaxpr: Jaxpr) -> str:
-    """The text of a jaxpr, one equation per line."""
-    used = {v for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, Var)}
-    used.update(v for v in jaxpr.outvars if isinstance(v, Var))
-    names = _Names(used)
+def format_jaxpr(jaxpr: Jaxpr, names: _Names | None = None, column: int = 0) -> str:
+    """The text of a jaxpr: one equation per line, unless all fit on one line from `column` on.
+
+    Jaxprs that it holds go on with its names, so that no name means two things.
+    """
+    names = _Names() if names is None else names
+    names.used.update(v for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, Var))
+    names.used.update(v for v in jaxpr.outvars if isinstance(v, Var))
     consts = " ".join(f"{names[v]}:{v.aval.str_short()}" for v in jaxpr.constvars)
     args = " ".join(f"{names[v]}:{v.aval.str_short()}" for v in jaxpr.invars)
-    lines = [_indent(_format_equation(eqn, names), 4) for eqn in jaxpr.eqns]
+    eqns = [_format_equation(eqn, names, column + 4) for eqn in jaxpr.eqns]
     outs = ", ".join(map(names.atom, jaxpr.outvars)) + ("," if len(jaxpr.outvars) == 1 else "")
-    head = f"{{ lambda {consts}{' ' if consts else ''}; {args}. let"
-    if not lines:
-        return f"{head}  in ({outs}) }}"
-    return "\n".join([head, *lines, f"  in ({outs}) }}"])
+    head = f"{{ lambda {consts}; {args}. let"
+    one_line = f"{head} {'; '.join(eqns)} in ({outs})"
+    if "\n" not in one_line and (not eqns or column + len(one_line) <= _WIDTH):
+        return f"{one_line} }}"
+    return "\n".join([head, *[_indent(eqn, 4) for eqn in eqns], f"  in ({outs}) }}"])
 
 
-def _format_equation(eqn: Equation, names: _Names) -> str:
+def _format_equation(eqn: Equation, names: _Names, column: int) -> str:
     outs = " ".join(map(names.binding, eqn.outvars))
     operands = " ".join(map(names.atom, eqn.invars))
     name, params = eqn.primitive.shown(eqn.params)
-    return f"{f'{outs} = ' if outs else ''}{name}{format_params(params)}{' ' if operands else ''}{operands}"
+    text = f"{f'{outs} = ' if outs else ''}{name}"
+    return f"{text}{format_params(params, names, column)}{' ' if operands else ''}{operands}"
 
 
-def format_params(params: dict[str, Any]) -> str:
+def format_params(params: dict[str, Any], names: _Names | None = None, column: int = 0) -> str:
     """The parameters in brackets, nothing if there are none."""
-    parts = [f"{key}={text}" for key, text in ((k, format_param(v)) for k, v in params.items()) if text != ""]
+    shown = [(key, format_param(v, names, column + 3 + len(key))) for key, v in params.items()]
+    parts = [f"{key}={text}" for key, text in shown if text != ""]
     if not parts:
         return ""
     one_line = "[" + " ".join(parts) + "]"
-    if "\n" not in one_line and len(one_line) <= _WIDTH:
+    if "\n" not in one_line and "{ lambda" not in one_line and len(one_line) <= _PARAMS_WIDTH:
         return one_line
     return "[\n" + "\n".join(_indent(part, 2) for part in parts) + "\n]"
 
 
-def format_param(value: AnyValue) -> str:
+def format_param(value: AnyValue, names: _Names | None = None, column: int = 0) -> str:
     if isinstance(value, Jaxpr):
-        return format_jaxpr(value)
+        return format_jaxpr(value, names, column)
     if isinstance(value, tuple) and any(isinstance(item, Jaxpr) for item in value):
-        return "(\n" + "\n".join(_indent(format_param(item), 2) for item in value) + "\n)"
+        # the items stand two columns right of the brackets, which the name of the parameter and "=" precede
+        return "(\n" + "\n".join(_indent(format_param(item, names, column), 2) for item in value) + "\n)"
     if isinstance(value, np.dtype):
         return value.name
     if callable(value) and not isinstance(value, type) and not _shows_itself(value):

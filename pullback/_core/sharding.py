@@ -93,7 +93,12 @@ class PartitionSpec:
         return tuple([name for i in range(len(self.partitions)) for name in self.of_axis(i)])
 
     def __repr__(self) -> str:
-        return f"P({', '.join(map(repr, self.partitions))})"
+        parts = [repr(part) for part in self.partitions]
+        for sums in ("unreduced", "reduced"):
+            if names := getattr(self, sums):
+                parts.append(f"{sums}={{{', '.join(sorted(map(repr, names)))}}}")
+        # one entry alone with the comma of a tuple
+        return f"P({', '.join(parts)}{',' * (len(parts) == len(self.partitions) == 1)})"
 
 
 def _spec(partitions, unreduced, reduced):
@@ -185,8 +190,8 @@ class Sharding:
 
     @property
     def memory_kind(self) -> str | None:
-        """The kind of memory: that of the device."""
-        return "device"
+        """The kind of memory: that of the devices, None for a mesh without devices."""
+        return "device" if self.flat_devices else None
 
     def with_memory_kind(self, kind: str) -> Sharding:
         """The placement in another kind of memory; ValueError for others than that of the device."""
@@ -292,7 +297,7 @@ class SingleDeviceSharding(Sharding):
         return _on_mesh, (Mesh([self.device], ("device",)),)
 
     def __repr__(self) -> str:
-        return f"SingleDeviceSharding(device={self.device!r})"
+        return f"SingleDeviceSharding(device={self.device!r}, memory_kind={self.memory_kind})"
 
 
 def _on_mesh(mesh: Mesh) -> SingleDeviceSharding:
@@ -307,7 +312,7 @@ class NamedSharding(Sharding):
 
     >>> import pullback as pb
     >>> NamedSharding(Mesh(pb.devices()[:1], ("x",)), PartitionSpec("x", None))
-    NamedSharding(mesh=Mesh('x': 1, axis_types=(Auto,)), spec=P('x', None))
+    NamedSharding(mesh=Mesh('x': 1, axis_types=(Auto,)), spec=P('x', None), memory_kind=device)
     """
 
     __slots__ = ("mesh", "spec", "_hash")
@@ -373,7 +378,8 @@ class NamedSharding(Sharding):
         return NamedSharding, (self.mesh, self.spec)
 
     def __repr__(self) -> str:
-        return f"NamedSharding(mesh={self.mesh!r}, spec={self.spec!r})"
+        kind = self.memory_kind
+        return f"NamedSharding(mesh={self.mesh!r}, spec={self.spec!r}{f', memory_kind={kind}' if kind else ''})"
 
     def _repr_html_(self) -> str:
         devices = self.flat_devices

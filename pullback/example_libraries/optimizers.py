@@ -48,7 +48,7 @@ __all__ = [
 Schedule = Callable[[Any], Any]
 
 
-class OptimizerState:
+class OptimizerState(NamedTuple):
     """The states of all leaves in a row, and how they belong together: a pytree.
 
     >>> state = sgd(0.1).init_fn({"w": pnp.ones(2)})
@@ -56,12 +56,9 @@ class OptimizerState:
     ('OptimizerState', 1)
     """
 
-    __slots__ = ("packed_state", "tree_def", "subtree_defs")
-
-    def __init__(self, packed_state: Any, tree_def: Any, subtree_defs: Any):
-        self.packed_state: Any = packed_state
-        self.tree_def: Any = tree_def
-        self.subtree_defs: Any = subtree_defs
+    packed_state: Any
+    tree_def: Any
+    subtree_defs: Any
 
 
 register_pytree_node(

@@ -1,5 +1,7 @@
 """make_jaxpr and eval_shape: the text of jaxprs, static arguments, shapes without work."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -21,14 +23,23 @@ def text(fun, *args, **kwargs):
 
 
 def test_scalar_function():
+    one_line = "{ lambda ; a:f32[]. let b:f32[] = sin a; c:f32[] = mul b 2.0 in (c,) }"
+    assert text(lambda x: pnp.sin(x) * 2.0, 1.0) == one_line
+
+
+def test_what_is_too_long_for_a_line():
     assert (
-        text(lambda x: pnp.sin(x) * 2.0, 1.0)
+        text(lambda x: pnp.exp(pnp.sin(x) * 2.0), 1.0)
         == """\
 { lambda ; a:f32[]. let
     b:f32[] = sin a
     c:f32[] = mul b 2.0
-  in (c,) }"""
+    d:f32[] = exp c
+  in (d,) }"""
     )
+    # as long as a line may be, without the brace, and one character more
+    assert "\n" not in text(lambda x, y: (x + y, -x), W, W)
+    assert "\n" in text(lambda x, y: (x + y, -x), pnp.ones(10), pnp.ones(10))
 
 
 def test_no_equations_and_no_arguments():
@@ -39,7 +50,7 @@ def test_no_equations_and_no_arguments():
 
 def test_constants_stand_before_the_semicolon():
     table = pnp.asarray(W)
-    assert text(lambda x: x + table, 1.0).startswith("{ lambda a:f32[3] ; b:f32[]. let\n    c:f32[3] = ")
+    assert text(lambda x: x + table, 1.0).startswith("{ lambda a:f32[3]; b:f32[]. let c:f32[3] = ")
 
 
 def test_one_constant_is_hoisted_once():
@@ -56,9 +67,17 @@ def test_nested_functions_are_indented():
     assert lines[0] == "{ lambda ; a:f32[]. let"
     assert lines[1] == "    b:f32[] = jit["
     assert lines[2] == "      name=double"
-    assert lines[3] == "      jaxpr={ lambda ; a:f32[]. let"
-    assert lines[4] == "          b:f32[] = mul a 2.0"
+    assert lines[3] == "      jaxpr={ lambda ; c:f32[]. let d:f32[] = mul c 2.0 in (d,) }"
     assert lines[-1] == "  in (b,) }"
+
+
+def test_no_name_means_two_things():
+    def f(x, y):
+        return lax.cond(x > 0, lambda y: lax.cond(y > 1, pnp.sin, pnp.cos, y), lambda y: y * 2, y)
+
+    bound = re.findall(r"(\w+):(?:f32|bool|i32)\[", text(f, 1.0, 2.0))
+    assert len(bound) == len(set(bound))
+    assert max(len(name) for name in bound) == 1
 
 
 def test_results_that_nobody_reads():

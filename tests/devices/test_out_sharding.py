@@ -72,5 +72,5 @@ def test_refusals():
     assert says.startswith("matmul: out_sharding: a result of type f32[6,8]: axis 0 of the shape (6, 8) cannot be")
     kind, says = refusal(lax.dot, X, X, out_sharding=pb.P("a"))
     assert kind is ValueError
-    assert says.startswith("dot: out_sharding: P('a') needs a mesh of devices")
+    assert says.startswith("dot: out_sharding: P('a',) needs a mesh of devices")
     assert refusal(pnp.einsum, "ij->i", X, out_sharding="a")[0] is TypeError

@@ -366,7 +366,7 @@ def test_refusals_of_specs():
     says = call(P("x"), P("x"), np.ones((6, 2), np.float32))
     assert "shard_map of identity: argument 'x' of type f32[6,2]: axis 0 of length 6 cannot be divided into 4" in says
     assert "P('x', 'y', None) has 3 entries, the array 2 axes" in call(P("x", "y", None), P(), X)
-    assert "P('z') names the axis 'z'" in call(P("z"), P(), X)
+    assert "P('z',) names the axis 'z'" in call(P("z"), P(), X)
     assert "expected a PartitionSpec or None, got 'x'" in call("x", P(), X)
     says = call(P("x"), P(), X)
     assert "the result may differ among the devices along ('x',)" in says

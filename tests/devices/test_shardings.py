@@ -79,6 +79,28 @@ def test_shardings_are_values():
     assert over(pb, "a").memory_kind == "device"
 
 
+def test_shardings_print_as_jax_s_do():
+    for spec, options in [
+        ((), {}),
+        (("a",), {}),
+        (("a", None), {}),
+        ((("a", "b"),), {}),
+        (("a",), {"unreduced": {"b"}}),
+        ((None,), {"reduced": {"a", "b"}}),
+    ]:
+        ours, theirs = [repr(lib.P(*spec, **options)) for lib in (pb, jax)]
+        assert ours == theirs or sorted(ours) == sorted(theirs), "a set prints in any order"
+        if not options:
+            # JAX of one processor may say "unpinned_host" where others say "device"
+            kind = jax.devices()[0].default_memory().kind
+            text = repr(over(jax, *spec)).replace(f"memory_kind={kind}", "memory_kind=device")
+            assert repr(over(pb, *spec)) == text
+    abstract = NamedSharding(pb.sharding.AbstractMesh((2,), ("a",)), pb.P("a"))
+    assert abstract.memory_kind is None
+    assert repr(abstract) == "NamedSharding(mesh=AbstractMesh('a': 2, axis_types=(Auto,)), spec=P('a',))"
+    assert repr(pb.numpy.ones(2).sharding) == "SingleDeviceSharding(device=CpuDevice(id=0), memory_kind=device)"
+
+
 def test_a_placement_that_no_spec_expresses():
     # a program may return parts in an order that no axes of the mesh have
     placed = pb.device_put(np.arange(8.0, dtype=np.float32), over(pb, ("b", "a")))
@@ -101,8 +123,8 @@ def twice(x):
             lambda: pb.device_put(X, over(pb, "b")),
             ValueError,
             "device_put: x of type f32[6,8]: axis 0 of the shape (6, 8) cannot be divided into 4 equal parts, as "
-            "NamedSharding(mesh=Mesh('a': 2, 'b': 4, axis_types=(Auto, Auto)), spec=P('b')) asks for. Pad the array to "
-            "a multiple of 4, or leave the axis whole with None in the spec",
+            "NamedSharding(mesh=Mesh('a': 2, 'b': 4, axis_types=(Auto, Auto)), spec=P('b',), memory_kind=device) asks "
+            "for. Pad the array to a multiple of 4, or leave the axis whole with None in the spec",
         ),
         (
             lambda: pb.device_put({"w": [X.T, X]}, over(pb, ("a", "b"))),
@@ -117,10 +139,10 @@ def twice(x):
         (
             lambda: pb.device_put(X, pb.P("a")),
             ValueError,
-            "device_put: device: P('a') needs a mesh of devices. Set one",
+            "device_put: device: P('a',) needs a mesh of devices. Set one",
         ),
         (lambda: pb.device_put(X, "a"), TypeError, "device_put: device: expected None, a device, a sharding"),
-        (lambda: over(pb, "w"), ValueError, "P('w') names the axis 'w', but the mesh has ('a', 'b')"),
+        (lambda: over(pb, "w"), ValueError, "P('w',) names the axis 'w', but the mesh has ('a', 'b')"),
         (lambda: over(pb, "a", "a"), ValueError, "names the axis 'a' of the mesh twice"),
         (lambda: pb.P(("a", 3)), TypeError, "expected names of axes of a mesh"),
         (
