@@ -31,6 +31,8 @@ FIGURES = (
     "first_compiled_step",
     "first_tiered_step",
     "chain",
+    "eager_arrays",
+    "eager_mlp",
     "rule_overhead",
     "eager_rules",
     "primitive_class",

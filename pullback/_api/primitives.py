@@ -128,6 +128,7 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
         """
         self._check("def_jvp", rule)
         self.jvp = checked_jvp(self, rule)
+        self.factor = None
         return rule
 
     @boundary

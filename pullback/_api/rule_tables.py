@@ -59,7 +59,7 @@ class RuleTable(MutableMapping[Any, Any]):
             raise TypeError(f"{self._name}[...] = rule: expected a primitive, got {described(primitive)}")
         check_callable(f"{self._name}[{primitive}]", rule)
         self._given[primitive] = rule
-        setattr(primitive, self._slot, self._to_ours(primitive, rule))
+        self._set(primitive, self._to_ours(primitive, rule))
 
     def __getitem__(self, primitive: AnyValue) -> Any:
         if primitive in self._given:
@@ -71,7 +71,12 @@ class RuleTable(MutableMapping[Any, Any]):
 
     def __delitem__(self, primitive: AnyValue) -> None:
         del self._given[primitive]
-        setattr(primitive, self._slot, None)
+        self._set(primitive, None)
+
+    def _set(self, primitive: AnyValue, rule: Any) -> None:
+        setattr(primitive, self._slot, rule)
+        if self._slot == "jvp":
+            primitive.factor = None  # which said the same as the rule of the package
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._given)

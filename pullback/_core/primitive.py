@@ -32,6 +32,9 @@ operations without nodes to the parent. In `transpose` a cotangent may be a symb
 
 | rule | signature | use |
 |---|---|---|
+| `factor` | `(x, y, **params)` | of a function of one operand: the array by which `jvp` multiplies the tangent; |
+| | | where tangents are recorded on a tape it replaces `jvp`, and is evaluated under the parent trace; or |
+| | | `OTHER`: a product, whose tangent is the sum of those with a tangent in place of one operand |
 | `linearize` | `(trace, primals, tangents, **params)` | replaces `jvp` where tangents are recorded on a tape |
 | `stage` | `(trace, args, params)` | replaces plain recording in a jaxpr |
 | `record` | `(tape, args, params)` | replaces plain recording on a tape |
@@ -70,6 +73,8 @@ from pullback._core.types import NotAnArrayError, ShapedArray, no_array
 from pullback._core.typing import AnyValue
 
 _CACHE_LIMIT = 4096
+# the rule `factor` of a product
+OTHER = "other"
 # whether an access to a reference has been recorded in a jaxpr: then `bind` calls the function that discharges them
 discharge_refs = [False]
 
@@ -130,6 +135,7 @@ class Primitive:
         "abstract_eval",
         "lower",
         "jvp",
+        "factor",
         "transpose",
         "batch",
         "taylor",
@@ -153,6 +159,7 @@ class Primitive:
         self.abstract_eval: Callable[..., Any] | None = None
         self.lower: Callable[..., Any] | None = None
         self.jvp: Callable[..., Any] | None = None
+        self.factor: Callable[..., Any] | str | None = None
         self.transpose: Callable[..., Any] | None = None
         self.batch: Callable[..., Any] | None = None
         self.taylor: Callable[..., Any] | None = None

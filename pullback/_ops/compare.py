@@ -276,3 +276,22 @@ select_p.jvp = _select_jvp
 select_p.transpose = _select_transpose
 select_p.has(additive=(1, 2))
 select_p.batch = elementwise_batch(select_p)
+
+
+# --- for the lowerings of maxima and minima ---
+
+
+def _preferred(op, direction):
+    """Emits the larger or smaller of two values, or the one that is nan."""
+
+    def lower(ctx, x, y):
+        if not dtypes.is_complex(x.aval.dtype):
+            return ctx.op(op, [x, y])
+        ahead = ctx.op("stablehlo.and", [compare_lower(ctx, direction, x, y), ctx.compare("EQ", y, y)])
+        wins = ctx.op("stablehlo.or", [ahead, ctx.compare("NE", x, x)])
+        return ctx.op("stablehlo.select", [wins, x, y], x.aval)
+
+    return lower
+
+
+emit_larger, emit_smaller = _preferred("stablehlo.maximum", "GT"), _preferred("stablehlo.minimum", "LT")

@@ -31,7 +31,7 @@ from pullback._ops.dilated_operands import without_cut_elements
 from pullback._ops.dot import PrecisionLike, canonical_precision, precision_attr
 from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import operands
-from pullback._ops.rules import bilinear_taylor, per_operand_jvp
+from pullback._ops.rules import bilinear
 from pullback._ops.shape import convert_element_type, move_axis, reshape
 from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import rev
@@ -436,12 +436,6 @@ def _fuse_within(x, source, axis, groups):
 
 conv_general_dilated_p.abstract_eval = _conv_type
 conv_general_dilated_p.lower = _conv_lower
-bilinear_taylor(conv_general_dilated_p, add, scaled)
-per_operand_jvp(
-    conv_general_dilated_p,
-    add,
-    lambda t, y, x, w, **params: conv_general_dilated_p.bind(t, w, **params),
-    lambda t, y, x, w, **params: conv_general_dilated_p.bind(x, t, **params),
-)
+bilinear(conv_general_dilated_p, add, scaled)
 conv_general_dilated_p.transpose = _conv_transpose
 conv_general_dilated_p.batch = _conv_batch

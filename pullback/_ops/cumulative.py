@@ -15,9 +15,9 @@ from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import accumulator, is_half, running
 from pullback._ops.assemble import broadcasted_iota
-from pullback._ops.compare import eq_p, select_p
+from pullback._ops.compare import emit_larger, emit_smaller, eq_p, select_p
 from pullback._ops.cumulative_blocks import in_blocks, pays
-from pullback._ops.elementwise import add_p, emit_larger, emit_smaller, exp, max_p, mul_p, sub_p
+from pullback._ops.elementwise import add_p, exp, max_p, mul_p, sub_p
 from pullback._ops.families import ANY, FLOAT, NUMBER, scalar_like
 from pullback._ops.reduce import highest, lowest
 from pullback._ops.rules import linear_jvp

@@ -28,7 +28,7 @@ from pullback._ops.blas import takes_threads
 from pullback._ops.dot_algorithms import DotAlgorithm, DotAlgorithmPreset, check_algorithm
 from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import operands
-from pullback._ops.rules import bilinear_taylor, per_operand_jvp
+from pullback._ops.rules import bilinear
 from pullback._ops.shape import convert_element_type, transpose
 from pullback._ops.sharding_constraint import laid_out
 
@@ -394,12 +394,6 @@ def _shift(axes, batch):
 dot_general_p.abstract_eval = _dot_type
 dot_general_p.kernel = _dot_kernel
 dot_general_p.lower = _dot_lower
-bilinear_taylor(dot_general_p, add, scaled)
-per_operand_jvp(
-    dot_general_p,
-    add,
-    lambda t, z, x, y, **params: dot_general_p.bind(t, y, **params),
-    lambda t, z, x, y, **params: dot_general_p.bind(x, t, **params),
-)
+bilinear(dot_general_p, add, scaled)
 dot_general_p.transpose = _dot_transpose
 dot_general_p.batch = _dot_batch

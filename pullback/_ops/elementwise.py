@@ -20,7 +20,7 @@ from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._ops import complex_parts
 from pullback._ops.accuracy import AccurateFunction, function_with_accuracy
-from pullback._ops.compare import compare_lower, gt_p, select_p
+from pullback._ops.compare import compare_lower, emit_larger, emit_smaller, gt_p, select_p
 from pullback._ops.expressions import iterate, written
 from pullback._ops.families import (
     ANY,
@@ -38,7 +38,7 @@ from pullback._ops.families import (
 )
 from pullback._ops.identity import stop_gradient
 from pullback._ops.rounding import trunc
-from pullback._ops.rules import bilinear_taylor, quotient_taylor
+from pullback._ops.rules import bilinear, quotient_taylor
 from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
 
 
@@ -78,14 +78,7 @@ sub_p: Primitive = elementwise("sub", operator.sub, "stablehlo.subtract")
 sub_p.jvp = _sum_jvp(sub_p, neg)
 add: BinaryFunction = function_of_two(__name__, add_p, "`x + y`; integers wrap around.", "2., 3.", "5.0")
 sub: BinaryFunction = function_of_two(__name__, sub_p, "`x - y`; integers wrap around.", "2., 3.", "-1.0")
-mul_p: Primitive = nary(
-    "mul",
-    operator.mul,
-    "stablehlo.multiply",
-    lambda t, z, x, y: mul_p.bind(t, y),
-    lambda t, z, x, y: mul_p.bind(x, t),
-    add=add,
-)
+mul_p: Primitive = elementwise("mul", operator.mul, "stablehlo.multiply")
 
 
 def mul(x: ArrayLike, y: ArrayLike, *, out_dtype: np.dtype | None = None) -> Array:
@@ -108,6 +101,16 @@ def mul(x: ArrayLike, y: ArrayLike, *, out_dtype: np.dtype | None = None) -> Arr
     return mul_p.bind(x, y)
 
 
+def times(factor: Callable[..., Array]) -> Callable[..., Array]:
+    """The rule `tangent` of `unary`: the product of the tangent and `factor(x, z)`, where z is the result."""
+
+    def tangent(t, x, z, /, **params):
+        return mul(t, factor(x, z, **params))
+
+    tangent.factor = factor  # type: ignore[attr-defined]
+    return tangent
+
+
 def _add_transpose(ct, x, y):
     return [unbroadcast(ct, x.aval) if is_linear(x) else None, unbroadcast(ct, y.aval) if is_linear(y) else None]
 
@@ -116,7 +119,7 @@ def _sub_transpose(ct, x, y):
     return [unbroadcast(ct, x.aval) if is_linear(x) else None, unbroadcast(neg(ct), y.aval) if is_linear(y) else None]
 
 
-def _mul_transpose(ct, x, y):
+def mul_transpose(ct, x, y):
     if is_linear(x):
         return [unbroadcast(mul_p.bind(ct, y), x.aval), None]
     return [None, unbroadcast(mul_p.bind(x, ct), y.aval)]
@@ -128,7 +131,7 @@ add_p.has(additive=(0, 1))
 sub_p.has(additive=(0, 1))
 add_p.transpose = _add_transpose
 sub_p.transpose = _sub_transpose
-mul_p.transpose = _mul_transpose
+mul_p.transpose = mul_transpose
 
 
 def truncated_quotient(x, y):
@@ -173,7 +176,7 @@ def scaled(n: int, x: Array) -> Array:
     return x if n == 1 else mul(scalar(x, n), x)
 
 
-bilinear_taylor(mul_p, add, scaled)
+bilinear(mul_p, add, scaled)
 quotient_taylor(div_p, mul_p, add, neg, scaled)
 
 
@@ -223,22 +226,6 @@ def _mask_lower(ctx, x, y, mode):
 mask_p = nary("mask", _mask_kernel, _mask_lower, None, None, add=add, accepts=NUMBER)
 
 
-def _preferred(op, direction):
-    """Emits the larger or smaller of two values, or the one that is nan."""
-
-    def lower(ctx, x, y):
-        if not dtypes.is_complex(x.aval.dtype):
-            return ctx.op(op, [x, y])
-        ahead = ctx.op("stablehlo.and", [compare_lower(ctx, direction, x, y), ctx.compare("EQ", y, y)])
-        wins = ctx.op("stablehlo.or", [ahead, ctx.compare("NE", x, x)])
-        return ctx.op("stablehlo.select", [wins, x, y], x.aval)
-
-    return lower
-
-
-emit_larger, emit_smaller = _preferred("stablehlo.maximum", "GT"), _preferred("stablehlo.minimum", "LT")
-
-
 def _selection(name, kernel, lower, first, second):
     def tangent(mode):
         return lambda t, z, x, y: mul(t, mask_p.bind(x, y, mode=mode))
@@ -269,19 +256,19 @@ min: BinaryFunction = function_of_two(
 # --- powers and roots ---
 
 square_p: Primitive = unary(
-    "square", complex_parts.square, complex_parts.square_lowering, lambda t, x, y: mul(t, mul(scalar(x, 2), x)), NUMBER
+    "square", complex_parts.square, complex_parts.square_lowering, times(lambda x, y: mul(scalar(x, 2), x)), NUMBER
 )
 sqrt_p: Primitive = unary(
     "sqrt",
     np.sqrt,
     complex_parts.lowering("stablehlo.sqrt"),
-    lambda t, x, y: mul(t, mul(scalar(x, 0.5), integer_pow(y, -1))),
+    times(lambda x, y: mul(scalar(x, 0.5), integer_pow(y, -1))),
 )
 rsqrt_p: Primitive = unary(
     "rsqrt",
     lambda x: np.divide(x.dtype.type(1), np.sqrt(x)),
     "stablehlo.rsqrt",
-    lambda t, x, y: mul(t, mul(scalar(x, -0.5), div(y, x))),
+    times(lambda x, y: mul(scalar(x, -0.5), div(y, x))),
 )
 cbrt_p: Primitive = unary(
     "cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(scalar(x, 3), square(y))), FLOAT
@@ -344,14 +331,11 @@ def _integer_pow_lower(ctx, x, y):
     return ctx.full_like(x, 1) if result is None else result
 
 
-def _integer_pow_tangent(t, x, z, y):
-    if y == 0:
-        return mul(t, scalar(x, 0))
-    factor = scalar(x, y) if y == 1 else mul(scalar(x, y), x if y == 2 else integer_pow(x, y - 1))
-    return mul(t, factor)
+def _integer_pow_factor(x, z, y):
+    return scalar(x, y) if y in (0, 1) else mul(scalar(x, y), x if y == 2 else integer_pow(x, y - 1))
 
 
-integer_pow_p: Primitive = unary("integer_pow", _integer_pow_kernel, _integer_pow_lower, _integer_pow_tangent, NUMBER)
+integer_pow_p = unary("integer_pow", _integer_pow_kernel, _integer_pow_lower, times(_integer_pow_factor), NUMBER)
 
 
 def integer_pow(x: ArrayLike, y: int) -> Array:
@@ -466,9 +450,7 @@ def pow(x: ArrayLike, y: ArrayLike) -> Array:
 
 # --- exponentials and logarithms ---
 
-exp_p: Primitive = unary(
-    "exp", np.exp, complex_parts.lowering("stablehlo.exponential"), lambda t, x, y: mul_p.bind(t, y)
-)
+exp_p: Primitive = unary("exp", np.exp, complex_parts.lowering("stablehlo.exponential"), times(lambda x, y: y))
 log_p: Primitive = unary("log", np.log, "stablehlo.log", lambda t, x, y: div_p.bind(t, x))
 log1p_p: Primitive = unary(
     "log1p", complex_parts.log1p, complex_parts.log1p_lowering, lambda t, x, y: div(t, add(x, scalar(x, 1)))
@@ -477,7 +459,7 @@ expm1_p: Primitive = unary(
     "expm1",
     complex_parts.expm1,
     complex_parts.lowering("stablehlo.exponential_minus_one"),
-    lambda t, x, y: mul(t, exp(x)),
+    times(lambda x, y: exp(x)),
 )
 
 exp: AccurateFunction = function_with_accuracy(__name__, exp_p, "e to the power `x`.", "0.", "1.0")

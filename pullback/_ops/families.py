@@ -180,7 +180,10 @@ def unary(
     accepts=INEXACT,
     out_dtype: Callable | None = None,
 ) -> Primitive:
-    """An elementwise primitive of one operand. `tangent(t, x, y)`: its derivative times `t`; None: locally constant."""
+    """An elementwise primitive of one operand. `tangent(t, x, y)`: its derivative times `t`; None: locally constant.
+
+    A tangent made by `elementwise.times` gives the primitive the rule `factor` as well.
+    """
     p = elementwise(name, kernel, op, accepts, out_dtype, 1)
     if tangent is None:
         zero_jvp(p)
@@ -192,6 +195,7 @@ def unary(
         return y, zero_of(y.aval) if type(t) is Zero else tangent(t, x, y, **params)
 
     p.jvp = jvp
+    p.factor = getattr(tangent, "factor", None)
     return p
 
 

@@ -15,7 +15,8 @@ from pullback._core.types import kept_shape
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import reduced
 from pullback._ops.assemble import concatenate
-from pullback._ops.elementwise import add_p, div_p, emit_larger, emit_smaller, mask_p, mul_p
+from pullback._ops.compare import emit_larger, emit_smaller
+from pullback._ops.elementwise import add_p, div_p, mask_p, mul_p
 from pullback._ops.families import ANY, BITS, FLOAT, NUMBER, elementwise
 from pullback._ops.rules import linear_jvp, zero_jvp
 from pullback._ops.shape import (

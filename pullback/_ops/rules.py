@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from pullback._core.primitive import Primitive
+from pullback._core.primitive import OTHER, Primitive
 from pullback._core.zeros import Zero, zero_of
 
 
@@ -64,9 +64,18 @@ def per_operand_jvp(p: Primitive, add: Callable, *tangent_rules: Callable | None
     p.jvp = jvp
 
 
-def bilinear_taylor(p: Primitive, add: Callable, scale: Callable) -> None:
-    """Set the Taylor rule of a product: Leibniz' rule for the derivatives of x(t) y(t). `scale(n, x)` is n times x."""
+def bilinear(p: Primitive, add: Callable, scale: Callable) -> None:
+    """Set the rules of a product. `scale(n, x)` is n times x, for Leibniz' rule of the derivatives of x(t) y(t)."""
     p.has(bilinear=True)
+    p.factor = OTHER
+
+    def jvp(primals, tangents, **params):
+        (x, y), (t, u) = primals, tangents
+        z = p.bind(x, y, **params)
+        if type(u) is Zero:
+            return z, zero_of(z.aval) if type(t) is Zero else p.bind(t, y, **params)
+        second = p.bind(x, u, **params)
+        return z, second if type(t) is Zero else add(p.bind(t, y, **params), second)
 
     def taylor(primals, series, **params):
         x, y = ([primal, *(terms or ())] for primal, terms in zip(primals, series, strict=True))
@@ -81,6 +90,7 @@ def bilinear_taylor(p: Primitive, add: Callable, scale: Callable) -> None:
             out.append(functools.reduce(add, parts))
         return out[0], out[1:]
 
+    p.jvp = jvp
     p.taylor = taylor
 
 

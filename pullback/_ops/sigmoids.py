@@ -15,7 +15,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._ops.accuracy import AccurateFunction, function_with_accuracy
 from pullback._ops.complex_parts import lowering
-from pullback._ops.elementwise import mul, neg, scalar, square
+from pullback._ops.elementwise import mul, neg, scalar, square, times
 from pullback._ops.expressions import Expr, written
 from pullback._ops.families import FLOAT, unary
 from pullback._ops.trig import side_p
@@ -104,7 +104,7 @@ log_logistic_slope_p = unary(
     FLOAT,
 )
 logistic_p: Primitive = unary(
-    "logistic", _logistic_kernel, _logistic_lower, lambda t, x, y: mul(t, logistic_slope_p.bind(x))
+    "logistic", _logistic_kernel, _logistic_lower, times(lambda x, y: logistic_slope_p.bind(x))
 )
 
 
@@ -127,7 +127,7 @@ tanh_slope_p = unary(
     written(lambda x: _slope_of(x * 2.0) * 4.0),
     lambda t, x, y: mul(t, neg(mul(scalar(x, 2), mul(y, tanh(x))))),
 )
-tanh_p: Primitive = unary("tanh", np.tanh, lowering("stablehlo.tanh"), lambda t, x, y: mul(t, tanh_slope_p.bind(x)))
+tanh_p: Primitive = unary("tanh", np.tanh, lowering("stablehlo.tanh"), times(lambda x, y: tanh_slope_p.bind(x)))
 
 logistic: AccurateFunction = function_with_accuracy(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
 tanh: AccurateFunction = function_with_accuracy(

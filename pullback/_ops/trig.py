@@ -15,7 +15,7 @@ from pullback._core.types import make_aval
 from pullback._core.zeros import zero_of
 from pullback._ops.accuracy import AccurateFunction, function_with_accuracy
 from pullback._ops.complex_parts import lowering
-from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, square, sub
+from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, square, sub, times
 from pullback._ops.expressions import Expr, written
 from pullback._ops.families import (
     COMPLEX,
@@ -28,7 +28,7 @@ from pullback._ops.families import (
     nary,
     unary,
 )
-from pullback._ops.large_arrays import circular, hand_over, in_double_precision, tangent
+from pullback._ops.large_arrays import circular, in_double_precision, tangent
 from pullback._ops.quotients import kinked, quotient_or_nan
 from pullback._ops.shape import unbroadcast
 
@@ -61,21 +61,16 @@ _atan_slope_p = unary(
     lambda t, x, y: mul(t, mul(mul(mul(scalar(x, -2), y), x), y)),
 )
 
-sin_p: Primitive = unary(
-    "sin", in_double_precision(np.sin, 0.0), circular("stablehlo.sine", 0.0), lambda t, x, y: mul(t, cos(x))
-)
-cos_p: Primitive = unary(
-    "cos", in_double_precision(np.cos, 0.5), circular("stablehlo.cosine", 0.5), lambda t, x, y: mul(t, neg(sin(x)))
-)
-tan_p: Primitive = unary("tan", np.tan, tangent(), lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
+sin_p: Primitive = unary("sin", np.sin, circular("stablehlo.sine", 0.0), times(lambda x, y: cos(x)))
+cos_p: Primitive = unary("cos", np.cos, circular("stablehlo.cosine", 0.5), times(lambda x, y: neg(sin(x))))
+in_double_precision(sin_p, "stablehlo.sine", 0.0)
+in_double_precision(cos_p, "stablehlo.cosine", 0.5)
+tan_p: Primitive = unary("tan", np.tan, tangent(), times(lambda x, y: add(scalar(x, 1), square(y))))
 asin_p: Primitive = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))
 acos_p: Primitive = unary(
     "acos", np.arccos, lowering("chlo.acos"), lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x))))
 )
-atan_p: Primitive = unary("atan", np.arctan, lowering("chlo.atan"), lambda t, x, y: mul(t, _atan_slope_p.bind(x)))
-
-hand_over(sin_p)
-hand_over(cos_p)
+atan_p: Primitive = unary("atan", np.arctan, lowering("chlo.atan"), times(lambda x, y: _atan_slope_p.bind(x)))
 
 sin: AccurateFunction = function_with_accuracy(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos: AccurateFunction = function_with_accuracy(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
@@ -120,9 +115,9 @@ def _asinh_slope_lower(x):
 _asinh_slope_p = unary(
     "asinh_slope", _asinh_slope_kernel, _asinh_slope_lower, lambda t, x, y: mul(t, neg(mul(mul(mul(x, y), y), y)))
 )
-sinh_p: Primitive = unary("sinh", np.sinh, lowering("chlo.sinh"), lambda t, x, y: mul(t, cosh(x)))
-cosh_p: Primitive = unary("cosh", np.cosh, lowering("chlo.cosh"), lambda t, x, y: mul(t, sinh(x)))
-asinh_p: Primitive = unary("asinh", np.arcsinh, lowering("chlo.asinh"), lambda t, x, y: mul(t, _asinh_slope_p.bind(x)))
+sinh_p: Primitive = unary("sinh", np.sinh, lowering("chlo.sinh"), times(lambda x, y: cosh(x)))
+cosh_p: Primitive = unary("cosh", np.cosh, lowering("chlo.cosh"), times(lambda x, y: sinh(x)))
+asinh_p: Primitive = unary("asinh", np.arcsinh, lowering("chlo.asinh"), times(lambda x, y: _asinh_slope_p.bind(x)))
 acosh_p: Primitive = unary(
     "acosh",
     np.arccosh,

@@ -13,13 +13,17 @@ from pullback._analysis.dependence import dependent_results
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
 from pullback._core.origins import Origin, origin_here
-from pullback._core.primitive import HigherOrder, Primitive
+from pullback._core.primitive import OTHER, HigherOrder, Primitive
 from pullback._core.trace import LinearTracer, Trace, Tracer, call_with, context
 from pullback._core.types import ShapedArray, is_trivial
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops.elementwise import add_p, mul_p
 from pullback._ops.shape import zeros_like_aval
 from pullback._xla.evaluate import evaluator
+
+_new = object.__new__
+_NO_PARAMS: dict[str, Any] = {}
 
 
 class Node(LinearTracer):
@@ -121,17 +125,39 @@ class Tape(Trace):
             if type(a) is not ConcreteArray and type(a) is not Node and not isinstance(a, Tracer):
                 args = [lift(a) for a in args]
                 break
-        out = primitive.infer(tuple([a.aval for a in args]), params)
+        avals = (args[0].aval, args[1].aval) if len(args) == 2 else tuple([a.aval for a in args])
+        out = primitive.infer(avals, params)
         if primitive.multiple_results:
             return self.append(primitive, args, params, out)
-        node = Node(self, out, primitive)
-        record = Record(primitive, args, params, (node,))
-        self.records.append(record)
+        node = self.append_one(primitive, args, params, out)
         if primitive.transpose is None or (
             primitive.traits.bilinear and type(args[0]) is Node and type(args[1]) is Node
         ):
-            self.check_linear(record)
+            self.check_linear(self.records[-1])
         return node
+
+    def append_one(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any], aval: ShapedArray) -> Node:
+        """Append an operation with one result, of a known type; without calls of constructors."""
+        node = _new(Node)
+        node._trace = self
+        node.aval = aval
+        node._primitive = primitive
+        node._index = self.size
+        self.size += 1
+        record = _new(Record)
+        record.primitive = primitive
+        record.inputs = args
+        record.params = params
+        record.outputs = (node,)
+        self.records.append(record)
+        return node
+
+    def scaled(self, node: Node, factor: Any) -> Node:
+        """The product of a node and an array of its shape, or a number."""
+        aval = node.aval
+        if factor.aval is not aval:
+            aval = mul_p.infer((aval, factor.aval), _NO_PARAMS)
+        return self.append_one(mul_p, (node, factor), _NO_PARAMS, aval)
 
     def append(
         self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any], avals: Sequence[ShapedArray]
@@ -189,10 +215,15 @@ class LocatedTape(Tape):
     def place(self, record):
         return self.places[id(record)]
 
-    def record(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]):
-        out = super().record(primitive, args, params)
+    def append_one(self, primitive, args, params, aval):
+        node = super().append_one(primitive, args, params, aval)
         self.places[id(self.records[-1])] = origin_here()
-        return out
+        return node
+
+    def append(self, primitive, args, params, avals):
+        nodes = super().append(primitive, args, params, avals)
+        self.places[id(self.records[-1])] = origin_here()
+        return nodes
 
 
 def new_tape(parent: Trace | None, subject: str) -> Tape:
@@ -259,6 +290,11 @@ class LinearizeTrace(Trace):
         return primals, tangents
 
     def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        factor = primitive.factor
+        if factor is not None and factor is not OTHER:
+            (a,) = args
+            if type(a) is LinearizedTracer and a._trace is self:
+                return self.scale(primitive, a, params)
         primals: list[Any] = []
         tangents: list[Any] = []
         active = False
@@ -282,6 +318,8 @@ class LinearizeTrace(Trace):
             ):
                 return parent.process_primitive(primitive, args, params)
             return call_with(parent, parent.process_primitive, primitive, args, params)
+        if factor is OTHER:
+            return self.multiply(primitive, primals, tangents, params)
         context.trace = self.tape
         try:
             if type(primitive) is HigherOrder and primitive.linearize is not None:
@@ -293,6 +331,44 @@ class LinearizeTrace(Trace):
         if primitive.multiple_results:
             return [self.join(p, t) for p, t in zip(primal_out, tangent_out, strict=True)]
         return primal_out if type(tangent_out) is Zero else LinearizedTracer(self, primal_out, tangent_out)
+
+    def scale(self, primitive: Primitive, a: LinearizedTracer, params: dict[str, Any]) -> LinearizedTracer:
+        """Apply a function of one operand whose derivative is known as a factor, which the parent evaluates."""
+        x, parent, outer = a._primal, self.parent, context.trace
+        context.trace = parent
+        try:
+            y = parent.process_primitive(primitive, (x,), params)
+            factor = primitive.factor(x, y, **params)  # type: ignore[misc]
+        finally:
+            context.trace = outer
+        return self.joined(y, self.tape.scaled(a._tangent, factor))
+
+    def multiply(
+        self, primitive: Primitive, primals: list[Any], tangents: list[Any], params: dict[str, Any]
+    ) -> LinearizedTracer:
+        """Apply an operation that is linear in each of two operands."""
+        (x, y), (t, u), parent, outer = primals, tangents, self.parent, context.trace
+        context.trace = parent
+        try:
+            z = parent.process_primitive(primitive, primals, params)
+        finally:
+            context.trace = outer
+        record = self.tape.record
+        if type(u) is Zero:
+            return self.joined(z, record(primitive, (t, y), params))
+        tangent = record(primitive, (x, u), params)
+        if type(t) is not Zero:
+            tangent = record(add_p, (record(primitive, (t, y), params), tangent), _NO_PARAMS)
+        return self.joined(z, tangent)
+
+    def joined(self, primal: Any, tangent: Node) -> LinearizedTracer:
+        """The tracer of a result, without a call of its constructor."""
+        out = _new(LinearizedTracer)
+        out._trace = self
+        out.aval = primal.aval
+        out._primal = primal
+        out._tangent = tangent
+        return out
 
 
 class Linearized:

@@ -13,7 +13,7 @@ from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.ref_changes import refs_exist, undone_on_error, watched
 from pullback._core.trace import call_with, context
 from pullback._core.zeros import Zero
-from pullback._ops.elementwise import add_p
+from pullback._ops.elementwise import add_p, mul_p, mul_transpose
 from pullback._ops.scattered import added
 from pullback._transforms.accumulators import NOWHERE, GradAccum, NullAccum, ValAccum
 from pullback._transforms.linearize import Linearized, Node, Record, Tape, new_tape
@@ -77,6 +77,19 @@ def pull(
             if ct is None:
                 continue
             values[index] = None
+            if primitive.transpose is mul_transpose and type(ct) is ConcreteArray:
+                # what the transpose rule does where nothing was broadcast; most records of a chain are such products
+                operand, factor = record.inputs
+                if type(operand) is ConcreteArray:
+                    operand, factor = factor, operand
+                if type(factor) is ConcreteArray and operand.aval.shape == ct.aval.shape:
+                    part = mul_p.bind(ct, factor)
+                    index = operand._index
+                    if values[index] is None:
+                        values[index] = part
+                    else:
+                        _add(values, owned, index, part)
+                    continue
         rule = primitive.transpose or _missing(tape, record)
         parts = rule(ct, *record.inputs, **record.params)
         if len(parts) != len(record.inputs):

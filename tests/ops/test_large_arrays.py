@@ -35,7 +35,7 @@ def test_rounded_once(ours, exact):
 
 @pytest.mark.parametrize(("ufunc", "quarter"), [(np.sin, 0.0), (np.cos, 0.5)])
 def test_kernels_of_many_elements_are_rounded_once(ufunc, quarter):
-    kernel = large_arrays.in_double_precision(ufunc, quarter)
+    kernel = large_arrays.by_blocks(ufunc, quarter)
     x = numbers()[:100_000]
     within_half_a_unit(kernel(x), ufunc(x.astype("float64")))
     rows = x.reshape(100, 1000)
@@ -53,7 +53,7 @@ def test_kernels_pass_numbers_that_are_huge_or_none_to_numpy(ufunc, quarter):
         passed.append(x.size)
         return ufunc(x, **settings)
 
-    kernel = large_arrays.in_double_precision(counted, quarter)
+    kernel = large_arrays.by_blocks(counted, quarter)
     x = np.full(40_000, -0.0, "float32")
     np.testing.assert_array_equal(np.signbit(kernel(x)), ufunc(x) == 0)
     assert passed == []

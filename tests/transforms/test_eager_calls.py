@@ -1,0 +1,87 @@
+"""The Python code behind an eager operation that is differentiated, as a count of calls, which no machine changes."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax
+from pullback.interpreters import ad
+
+
+def calls(fun, *args):
+    """The calls of Python functions in a run of `fun` that is not the first."""
+    count = 0
+
+    def note(frame, event, arg):
+        nonlocal count
+        count += event == "call"
+
+    fun(*args)
+    fun(*args)
+    sys.setprofile(note)
+    try:
+        fun(*args)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def per_operation(step):
+    """The calls that one more operation in a chain takes, forwards and backwards."""
+
+    def chain(x, length):
+        for _ in range(length):
+            x = step(x)
+        return x
+
+    slope = pb.grad(chain)
+    return (calls(slope, 0.5, 40) - calls(slope, 0.5, 20)) / 20
+
+
+@pytest.mark.parametrize(
+    ("step", "most"),
+    [(pnp.sin, 16), (pnp.tanh, 18), (pnp.exp, 11), (pnp.square, 20), (lambda x: x * 0.5, 14), (lambda x: x * x, 30)],
+    ids=["sin", "tanh", "exp", "square", "half", "product"],
+)
+def test_an_operation_takes_few_calls(step, most):
+    assert per_operation(step) <= most
+
+
+@pytest.mark.parametrize("name", ["sin", "cos", "tan", "tanh", "exp", "expm1", "square", "sqrt", "arctan", "sinh"])
+def test_factors_are_the_derivatives_of_both_modes(name):
+    function, x = getattr(pnp, name), np.float32([0.3, 0.7])
+    _, forward = pb.jvp(function, (x,), (np.ones_like(x),))
+    reverse = pb.grad(lambda x: function(x).sum())(x)
+    staged = pb.jit(pb.grad(lambda x: function(x).sum()))(x)
+    np.testing.assert_array_equal(forward, reverse)
+    np.testing.assert_allclose(staged, reverse, rtol=3e-7)
+
+
+def test_second_derivatives_go_through_factors():
+    second = pb.grad(pb.grad(lambda x: lax.integer_pow(x, 3) * pnp.exp(x)))
+    x = 0.5
+    assert second(x) == pytest.approx((x**3 + 6 * x**2 + 6 * x) * np.exp(x), rel=1e-6)
+
+
+def test_a_product_is_broadcast_and_summed_in_the_backward_pass():
+    x, y = np.float32([[1.0], [2.0]]), np.float32([3.0, 4.0, 5.0])
+    dx, dy = pb.grad(lambda x, y: pnp.sum(x * y), argnums=(0, 1))(x, y)
+    np.testing.assert_array_equal(dx, [[12.0], [12.0]])
+    np.testing.assert_array_equal(dy, [3.0, 3.0, 3.0])
+
+
+def test_a_rule_of_the_users_takes_the_place_of_a_factor():
+    given = lax.sin_p.jvp, lax.sin_p.factor
+
+    def rule(primals, tangents):
+        return lax.sin_p.bind(*primals), 2.0 * tangents[0]
+
+    try:
+        ad.primitive_jvps[lax.sin_p] = rule
+        assert pb.grad(lax.sin)(1.0) == 2.0
+    finally:
+        lax.sin_p.jvp, lax.sin_p.factor = given
+        ad.primitive_jvps._given.pop(lax.sin_p)
