@@ -159,7 +159,7 @@ class Primitive:
         self.abstract_eval: Callable[..., Any] | None = None
         self.lower: Callable[..., Any] | None = None
         self.jvp: Callable[..., Any] | None = None
-        self.factor: Callable[..., Any] | str | None = None
+        self.factor: Any = None
         self.transpose: Callable[..., Any] | None = None
         self.batch: Callable[..., Any] | None = None
         self.taylor: Callable[..., Any] | None = None

@@ -338,7 +338,7 @@ class LinearizeTrace(Trace):
         context.trace = parent
         try:
             y = parent.process_primitive(primitive, (x,), params)
-            factor = primitive.factor(x, y, **params)  # type: ignore[misc]
+            factor = primitive.factor(x, y, **params)
         finally:
             context.trace = outer
         return self.joined(y, self.tape.scaled(a._tangent, factor))
