@@ -17,12 +17,13 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.compare import ge, ne, select
 from pullback._ops.creation import full_like
-from pullback._ops.elementwise import add, log, mul, neg, rem, sub
+from pullback._ops.elementwise import add, log, mul, neg, sub
 from pullback._ops.expressions import emitted
 from pullback._ops.families import scalar_like
 from pullback._ops.lu import factored, inverse, lu_solve_p
 from pullback._ops.matrices import diagonals, identity, product, rows, stacked_batch, swapped
 from pullback._ops.reduce import reduce_prod
+from pullback._ops.remainders import rem
 from pullback._ops.shape import convert_element_type, reduce_sum, reshape, transpose
 from pullback._ops.slicing import index_in_dim, pad, slice_in_dim
 from pullback._ops.triangular_solve import triangular_solve

@@ -26,7 +26,6 @@ from pullback._ops.families import (
     ANY,
     FLOAT,
     NUMBER,
-    REAL,
     BinaryFunction,
     elementwise,
     function_of_one,
@@ -37,7 +36,7 @@ from pullback._ops.families import (
     unary,
 )
 from pullback._ops.identity import stop_gradient
-from pullback._ops.rounding import trunc
+from pullback._ops.large_arrays import if_large
 from pullback._ops.rules import bilinear, quotient_taylor
 from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
 
@@ -180,29 +179,6 @@ bilinear(mul_p, add, scaled)
 quotient_taylor(div_p, mul_p, add, neg, scaled)
 
 
-def _rem_kernel(x, y):
-    if dtypes.is_integer(x.dtype):
-        by_zero = y == 0
-        return np.where(by_zero, x, np.fmod(x, np.where(by_zero, x.dtype.type(1), y))).astype(x.dtype)
-    return np.fmod(x, y)
-
-
-def _rem_second(t, z, x, y):
-    return mul(t, neg(trunc(div(x, y))))
-
-
-rem_p: Primitive = nary(
-    "rem", _rem_kernel, "stablehlo.remainder", lambda t, z, x, y: t, _rem_second, add=add, accepts=REAL
-)
-
-rem: BinaryFunction = function_of_two(
-    __name__,
-    rem_p,
-    "The remainder of `x / y` with the sign of `x`; of an integer by zero `x`. The derivative by `y` is -trunc(x / y).",
-    "-7., 2.",
-    "-1.0",
-)
-
 # --- maximum and minimum: where the operands tie, each gets half ---
 
 
@@ -271,7 +247,11 @@ rsqrt_p: Primitive = unary(
     times(lambda x, y: mul(scalar(x, -0.5), div(y, x))),
 )
 cbrt_p: Primitive = unary(
-    "cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(scalar(x, 3), square(y))), FLOAT
+    "cbrt",
+    np.cbrt,
+    if_large("large_powers:cbrt", complex_parts.lowering("stablehlo.cbrt")),
+    lambda t, x, y: div(t, mul(scalar(x, 3), square(y))),
+    FLOAT,
 )
 
 square: Callable[[Any], Array] = function_of_one(
@@ -418,10 +398,13 @@ def _real_to_real(x, y):
     return flushed.power(y)
 
 
+_real_power = if_large("large_powers:power", _real_to_real)
+
+
 def _pow_lower(ctx, x, y):
     if dtypes.is_integer(x.aval.dtype):
         return _integer_to_integer(ctx, x, y)
-    return (complex_parts.power_lowering if dtypes.is_complex(x.aval.dtype) else _real_to_real)(ctx, x, y)
+    return (complex_parts.power_lowering if dtypes.is_complex(x.aval.dtype) else _real_power)(ctx, x, y)
 
 
 pow_p: Primitive = nary("pow", _pow_kernel, _pow_lower, _pow_first, _pow_second, add=add, accepts=NUMBER)

@@ -248,18 +248,26 @@ def _anywhere(block: Block, condition: Value) -> Value:
     return block.op("stablehlo.reduce", [condition, block.constant(False, flag)], flag, attrs, [body])
 
 
-def where_any(condition: Expr, compute: Callable[..., Expr], otherwise: Expr, *args: Expr) -> Expr:
-    """`compute(*args)` where the condition holds, else `otherwise`; nothing is computed if it holds nowhere."""
+def if_any(condition: Expr, compute: Callable[..., Expr], otherwise: Callable[..., Expr], *args: Expr) -> Expr:
+    """`compute(*args)` if the condition holds anywhere, else `otherwise(*args)`; the other one is not computed."""
     if isinstance(condition, Host):
-        return condition.choose(compute(*args), otherwise) if np.any(condition.value) else otherwise
+        return compute(*args) if np.any(condition.value) else otherwise(*args)
     ctx = condition.ctx
 
-    def some(block):
-        value = compute(*[Expr(block, x.value) for x in args])
-        return [Expr(block, condition.value).choose(value, Expr(block, otherwise.value)).value]
+    def branch(function):
+        return lambda block: [function(*[Expr(block, x.value) for x in args]).value]
 
     index = ctx.convert(_anywhere(ctx, condition.value), np.dtype(np.int32))
-    return Expr(ctx, ctx.choose(index, [otherwise.value.aval], [lambda block: [otherwise.value], some])[0])
+    return Expr(ctx, ctx.choose(index, [args[0].value.aval], [branch(otherwise), branch(compute)])[0])
+
+
+def where_any(condition: Expr, compute: Callable[..., Expr], otherwise: Expr, *args: Expr) -> Expr:
+    """`compute(*args)` where the condition holds, else `otherwise`; nothing is computed if it holds nowhere."""
+
+    def some(known, condition, *args):
+        return condition.choose(compute(*args), known)
+
+    return if_any(condition, some, lambda known, *rest: known, otherwise, condition, *args)
 
 
 def repeat(count: int, state: Sequence[Expr], step: Callable) -> list[Expr]:

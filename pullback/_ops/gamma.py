@@ -13,10 +13,11 @@ import numpy as np
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
-from pullback._ops.elementwise import mul, rem, scalar
+from pullback._ops.elementwise import mul, scalar
 from pullback._ops.expressions import Host, written
 from pullback._ops.families import FLOAT, UnaryFunction, function_of_one, scipy_kernel, unary
 from pullback._ops.gamma_formulas import gamma_function, log_derivative, log_gamma
+from pullback._ops.remainders import rem
 from pullback._ops.rounding import floor
 from pullback._ops.special import signbit
 from pullback._ops.zeta import polygamma

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,15 +159,33 @@ def _large_tangent(x):
 
 def tangent() -> Callable:
     """The lowering rule of the tangent, XLA's own operation but for large arrays of float32, rounded once there."""
-    return _if_large(_large_tangent, lowering("stablehlo.tan"))
+    return if_large(_large_tangent, lowering("stablehlo.tan"))
 
 
-def _if_large(large: Callable, plain: Callable) -> Callable:
-    def lower(ctx, x):
+def if_large(large: Callable | str, plain: Callable) -> Callable:
+    """The lowering rule `large` for large arrays of float32, else `plain`.
+
+    "module:name" is a rule in a module beside this one, which is loaded when there is such an array.
+    """
+
+    def lower(ctx, x, *others):
         aval = x.aval
-        return large(ctx, x) if aval.dtype == _SINGLE and aval.size >= LARGE else plain(ctx, x)
+        if aval.dtype != _SINGLE or aval.size < LARGE:
+            return plain(ctx, x, *others)
+        if callable(large):
+            return large(ctx, x, *others)
+        module, _, name = large.partition(":")
+        return getattr(import_module(f"pullback._ops.{module}"), name)(ctx, x, *others)
 
     return lower
+
+
+def with_sign(size: Expr, sign: Expr) -> Expr:
+    """Numbers of float32 without signs, with the signs of others: those of zeros and nan are seen, too."""
+    number = make_aval(size.value.aval.shape, _INT)
+    bit = sign.of("stablehlo.bitcast_convert", number).op("stablehlo.and", -(2**31))
+    bits = size.of("stablehlo.bitcast_convert", number).op("stablehlo.or", bit)
+    return bits.of("stablehlo.bitcast_convert", size.value.aval)
 
 
 def circular(name: str, quarter: float) -> Callable:
@@ -174,7 +193,7 @@ def circular(name: str, quarter: float) -> Callable:
 
     The rest is computed in double precision, and the result rounded once: it is off by half a unit in the last place.
     """
-    return _if_large(_reduced(name, quarter), lowering(name))
+    return if_large(_reduced(name, quarter), lowering(name))
 
 
 def _reduced(name: str, quarter: float) -> Callable:

@@ -17,6 +17,7 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops.elementwise import add, div, mul, neg, sqrt, square
 from pullback._ops.expressions import emitted, written
 from pullback._ops.families import FLOAT, BinaryFunction, function_of_two, nary
+from pullback._ops.large_arrays import if_large
 from pullback._ops.quotients import kinked, quotient_or_nan, quotient_or_nan_p
 from pullback._ops.shape import convert_element_type, reduce_sum_p, reduced_batch, reduced_type, reshape
 from pullback._ops.trig import conj, imag, real, real_dtype
@@ -81,7 +82,7 @@ hypot_p.has(homogeneous=(0, 1))
 atan2_p: Primitive = nary(
     "atan2",
     np.arctan2,
-    "stablehlo.atan2",
+    if_large("large_arcs:atan2", lambda ctx, y, x: ctx.op("stablehlo.atan2", [y, x])),
     lambda t, z, x, y: mul(t, div(direction_p.bind(y, x), hypot_p.bind(x, y))),
     lambda t, z, x, y: mul(t, neg(div(direction_p.bind(x, y), hypot_p.bind(x, y)))),
     add=add,

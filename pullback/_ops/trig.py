@@ -28,7 +28,7 @@ from pullback._ops.families import (
     nary,
     unary,
 )
-from pullback._ops.large_arrays import circular, in_double_precision, tangent
+from pullback._ops.large_arrays import circular, if_large, in_double_precision, tangent
 from pullback._ops.quotients import kinked, quotient_or_nan
 from pullback._ops.shape import unbroadcast
 
@@ -66,11 +66,21 @@ cos_p: Primitive = unary("cos", np.cos, circular("stablehlo.cosine", 0.5), times
 in_double_precision(sin_p, "stablehlo.sine", 0.0)
 in_double_precision(cos_p, "stablehlo.cosine", 0.5)
 tan_p: Primitive = unary("tan", np.tan, tangent(), times(lambda x, y: add(scalar(x, 1), square(y))))
-asin_p: Primitive = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))
-acos_p: Primitive = unary(
-    "acos", np.arccos, lowering("chlo.acos"), lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x))))
+asin_p: Primitive = unary(
+    "asin",
+    np.arcsin,
+    if_large("large_arcs:asin", _asin_lower),
+    lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))),
 )
-atan_p: Primitive = unary("atan", np.arctan, lowering("chlo.atan"), times(lambda x, y: _atan_slope_p.bind(x)))
+acos_p: Primitive = unary(
+    "acos",
+    np.arccos,
+    if_large("large_arcs:acos", lowering("chlo.acos")),
+    lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x)))),
+)
+atan_p: Primitive = unary(
+    "atan", np.arctan, if_large("large_arcs:atan", lowering("chlo.atan")), times(lambda x, y: _atan_slope_p.bind(x))
+)
 
 sin: AccurateFunction = function_with_accuracy(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos: AccurateFunction = function_with_accuracy(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
@@ -115,17 +125,29 @@ def _asinh_slope_lower(x):
 _asinh_slope_p = unary(
     "asinh_slope", _asinh_slope_kernel, _asinh_slope_lower, lambda t, x, y: mul(t, neg(mul(mul(mul(x, y), y), y)))
 )
-sinh_p: Primitive = unary("sinh", np.sinh, lowering("chlo.sinh"), times(lambda x, y: cosh(x)))
-cosh_p: Primitive = unary("cosh", np.cosh, lowering("chlo.cosh"), times(lambda x, y: sinh(x)))
-asinh_p: Primitive = unary("asinh", np.arcsinh, lowering("chlo.asinh"), times(lambda x, y: _asinh_slope_p.bind(x)))
+sinh_p: Primitive = unary(
+    "sinh", np.sinh, if_large("hyperbolics:sinh", lowering("chlo.sinh")), times(lambda x, y: cosh(x))
+)
+cosh_p: Primitive = unary(
+    "cosh", np.cosh, if_large("hyperbolics:cosh", lowering("chlo.cosh")), times(lambda x, y: sinh(x))
+)
+asinh_p: Primitive = unary(
+    "asinh",
+    np.arcsinh,
+    if_large("hyperbolics:asinh", lowering("chlo.asinh")),
+    times(lambda x, y: _asinh_slope_p.bind(x)),
+)
 acosh_p: Primitive = unary(
     "acosh",
     np.arccosh,
-    lowering("chlo.acosh"),
+    if_large("hyperbolics:acosh", lowering("chlo.acosh")),
     lambda t, x, y: mul(t, mul(rsqrt(sub(x, scalar(x, 1))), rsqrt(add(x, scalar(x, 1))))),
 )
 atanh_p: Primitive = unary(
-    "atanh", np.arctanh, lowering("chlo.atanh"), lambda t, x, y: div(t, _one_minus_square_p.bind(x))
+    "atanh",
+    np.arctanh,
+    if_large("hyperbolics:atanh", lowering("chlo.atanh")),
+    lambda t, x, y: div(t, _one_minus_square_p.bind(x)),
 )
 
 sinh: Callable[[Any], Array] = function_of_one(

@@ -10,13 +10,14 @@ from pullback._core import dtypes
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
-from pullback._ops import compare, elementwise, reduce
+from pullback._ops import compare, reduce
 from pullback._ops.accumulate import accumulator
 from pullback._ops.conv_axes import dilated, padtype_to_pads, window_count
 from pullback._ops.dilated_operands import without_cut_elements
 from pullback._ops.families import NUMBER, ORDERED, scalar_like
 from pullback._ops.gather_numpy import GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
+from pullback._ops.remainders import rem_p
 from pullback._ops.rules import linear_jvp, zero_jvp
 from pullback._ops.shape import move_axis, reshape
 from pullback._xla.attributes import int_array, int_matrix
@@ -220,7 +221,7 @@ def _where_extreme(name, direction, identity) -> Primitive:
         inner = x.aval.size // max(x.aval.shape[0], 1)
         flat = p.bind(x, **add_axis(0, **window))
         # indices into the batched array to indices into each example
-        member = elementwise.rem_p.bind(flat, scalar_like(max(inner, 1), _INDEX))
+        member = rem_p.bind(flat, scalar_like(max(inner, 1), _INDEX))
         outside = compare.lt_p.bind(flat, scalar_like(0, _INDEX))
         return compare.select_p.bind(outside, flat, member), 0
 

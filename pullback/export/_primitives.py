@@ -57,9 +57,7 @@ _MODULES = {
     "_ops.dynamic_slicing": "dynamic_slice dynamic_slice_add dynamic_update_slice",
     "_ops.eig": "eig",
     "_ops.eigh": "eigh",
-    "_ops.elementwise": (
-        "add cbrt div exp expm1 integer_pow log log1p mask max min mul neg pow rem rsqrt sqrt square sub"
-    ),
+    "_ops.elementwise": "add cbrt div exp expm1 integer_pow log log1p mask max min mul neg pow rsqrt sqrt square sub",
     "_ops.entropy": "kl_div log_ratio rel_entr relative_step",
     "_ops.exchanges": "all_to_all ppermute",
     "_ops.exponential_integrals": "cosine_integral exp1 exp_quotient expi expn sine_integral",
@@ -89,6 +87,7 @@ _MODULES = {
     "_ops.quotients": "kinked quotient_or_nan",
     "_ops.random_bits": "random_bits random_fold_in random_seed random_split threefry2x32",
     "_ops.reduce": "reduce_and reduce_max reduce_min reduce_or reduce_precision reduce_prod reduce_xor",
+    "_ops.remainders": "floor_quotient rem",
     "_ops.rounding": "ceil floor is_finite round trunc",
     "_ops.scaled_erfc": "erfcx",
     "_ops.scatter_extrema": "scatter_max scatter_min scatter_mul",

@@ -49,7 +49,7 @@ from pullback._ops.dynamic_slicing import (
     dynamic_update_slice, dynamic_update_slice_in_dim,
 )
 from pullback._ops.elementwise import (
-    add, cbrt, div, exp, expm1, integer_pow, log, log1p, max, min, mul, neg, pow, reciprocal, rem, rsqrt, sqrt,
+    add, cbrt, div, exp, expm1, integer_pow, log, log1p, max, min, mul, neg, pow, reciprocal, rsqrt, sqrt,
     square, sub,
 )
 from pullback._ops.rounding import RoundingMethod, ceil, floor, is_finite, round
@@ -68,6 +68,7 @@ from pullback._ops.ragged import RaggedDotDimensionNumbers, ragged_dot, ragged_d
 from pullback._ops.reduce import (
     reduce_and, reduce_max, reduce_min, reduce_or, reduce_precision, reduce_prod, reduce_xor,
 )
+from pullback._ops.remainders import rem
 from pullback._ops.scatter_extrema import scatter_max, scatter_min, scatter_mul
 from pullback._ops.shape import broadcast_in_dim, expand_dims, reduce_sum, reshape, squeeze, transpose
 from pullback._ops.sigmoids import logistic, tanh
@@ -110,7 +111,7 @@ from pullback._ops.dot import dot_general_p
 from pullback._ops.dynamic_slicing import dynamic_slice_p, dynamic_update_slice_p
 from pullback._ops.elementwise import (
     add_p, cbrt_p, div_p, exp_p, expm1_p, integer_pow_p, log1p_p, log_p, max_p, min_p, mul_p, neg_p, pow_p,
-    rem_p, rsqrt_p, sqrt_p, square_p, sub_p,
+    rsqrt_p, sqrt_p, square_p, sub_p,
 )
 from pullback._ops.exchanges import all_to_all_p, ppermute_p
 from pullback._ops.fft import fft_p
@@ -123,6 +124,7 @@ from pullback._ops.lengths import atan2_p
 from pullback._ops.reduce import (
     reduce_and_p, reduce_max_p, reduce_min_p, reduce_or_p, reduce_precision_p, reduce_prod_p, reduce_xor_p,
 )
+from pullback._ops.remainders import rem_p
 from pullback._ops.rounding import ceil_p, floor_p, is_finite_p, round_p
 from pullback._ops.scatter_extrema import scatter_max_p, scatter_min_p, scatter_mul_p
 from pullback._ops.shape import broadcast_in_dim_p, convert_element_type_p, reduce_sum_p, reshape_p, transpose_p

@@ -21,11 +21,12 @@ from pullback._core.typing import DTypeLike, Placement, ShapeLike
 from pullback._higher_order.control.cond import cond
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.compare import bitwise_and, gt, le, lt, or_p, select, shift_right_logical_p
-from pullback._ops.elementwise import add, add_p, div, max_p, mul, mul_p, rem, scalar, sub, sub_p
+from pullback._ops.elementwise import add, add_p, div, max_p, mul, mul_p, scalar, sub, sub_p
 from pullback._ops.elementwise import max as maximum
 from pullback._ops.elementwise import min as minimum
 from pullback._ops.families import broadcast_shapes, scalar_like
 from pullback._ops.identity import stop_gradient
+from pullback._ops.remainders import rem
 from pullback._ops.shape import broadcast_to, convert_element_type, shape_of
 from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.special import erf, erf_inv, nextafter

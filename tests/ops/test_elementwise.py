@@ -19,6 +19,7 @@ from pullback._ops import elementwise as e
 from pullback._ops import gamma as g
 from pullback._ops import incomplete_gamma as ig
 from pullback._ops import special as s
+from pullback._ops.remainders import rem_p
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 COMPLEX = ("complex64", "complex128")
@@ -139,7 +140,7 @@ OPS = {
         n: nary(getattr(c, f"{n}_p"), getattr(jl, n), INTS)
         for n in ("shift_left", "shift_right_logical", "shift_right_arithmetic")
     },
-    "rem": nary(e.rem_p, jl.rem, FLOATS + INTS),
+    "rem": nary(rem_p, jl.rem, FLOATS + INTS),
     "pow": nary(e.pow_p, jl.pow, FLOATS),
     # lax.pow of JAX takes no two integers; its numpy.power does, for exponents below 64
     "pow of integers": nary(

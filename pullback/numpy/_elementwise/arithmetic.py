@@ -17,6 +17,7 @@ from pullback._ops import elementwise as e
 from pullback._ops import rounding as rounding_ops
 from pullback._ops import trig
 from pullback._ops.elementwise import scalar
+from pullback._ops.remainders import floor_quotient_p, rem_p
 from pullback._ops.shape import convert_element_type
 from pullback.numpy._elementwise.promotion import (
     FLOAT,
@@ -86,19 +87,23 @@ divide: UfuncOfTwo = binary(
 true_divide: UfuncOfTwo = divide
 
 
+_DOUBLE = np.dtype(np.float64)
+
+
 def _floor_divide(x: Array, y: Array) -> Array:
-    if dtypes.is_float(x.aval.dtype):
-        return _divmod_float(x, y)[0]
+    dtype = x.aval.dtype
+    if dtypes.is_float(dtype):
+        return _divmod_float(x, y)[0] if dtype == _DOUBLE else floor_quotient_p.bind(x, y)
     quotient = e.div_p.bind(x, y)
-    if x.aval.dtype.kind == "u":
+    if dtype.kind == "u":
         return quotient
-    rest = e.rem_p.bind(x, y)
+    rest = rem_p.bind(x, y)
     below = c.and_p.bind(c.ne_p.bind(trig.sign_p.bind(x), trig.sign_p.bind(y)), c.ne_p.bind(rest, scalar(rest, 0)))
     return c.select_p.bind(below, e.sub_p.bind(quotient, scalar(quotient, 1)), quotient)
 
 
 def _divmod_float(x: Array, y: Array) -> tuple[Array, Array]:
-    rest = e.rem_p.bind(x, y)
+    rest = rem_p.bind(x, y)
     quotient = e.div_p.bind(e.sub_p.bind(x, rest), y)
     zero = scalar(y, 0)
     below = c.and_p.bind(c.ne_p.bind(rest, zero), c.ne_p.bind(trig.sign_p.bind(y), trig.sign_p.bind(rest)))
@@ -110,7 +115,7 @@ def _divmod_float(x: Array, y: Array) -> tuple[Array, Array]:
 
 def _rest(x: Array, y: Array) -> Array:
     """The remainder with the sign of `x`; of integers by zero it is 0, as NumPy has it."""
-    rest = e.rem_p.bind(x, y)
+    rest = rem_p.bind(x, y)
     if dtypes.is_float(x.aval.dtype):
         return rest
     return c.select_p.bind(c.eq_p.bind(y, scalar(y, 0)), scalar(rest, 0), rest)

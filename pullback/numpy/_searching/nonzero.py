@@ -14,8 +14,9 @@ from pullback._core.trace import Tracer
 from pullback._ops import compare
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.cumulative import cumsum_p
-from pullback._ops.elementwise import add, div, rem
+from pullback._ops.elementwise import add, div
 from pullback._ops.families import scalar_like
+from pullback._ops.remainders import rem
 from pullback._ops.shape import convert_element_type, full, reshape, shape_of
 from pullback._ops.sort import searchsorted
 from pullback.numpy._arrays.extended import moves_entries
