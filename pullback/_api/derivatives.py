@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 from pullback._api.auxiliary import strip_aux
 from pullback._api.flat_functions import Flat, FlatWithRefs, contents_of, prepared, refs_among
 from pullback._api.unconnected import check_unconnected, pull_connected
-from pullback._api.users_tangents import as_tangent, describe_mismatch, float0_zeros, received
+from pullback._api.users_tangents import as_tangent, describe_mismatch, float0_zeros, received, with_words
 from pullback._core import dtypes
 from pullback._core.arguments import (
     argument_path,
@@ -35,7 +35,7 @@ def _check_tuple(function: str, name: str, value: AnyValue) -> None:
     if not isinstance(value, (tuple, list)):
         raise TypeError(
             f"{function}: {name} must be a tuple or a list, one entry per argument of the function, got "
-            f"{type(value).__name__}"
+            f"{type(value).__name__}. For a function of one argument: {function}(f, (x,), (tangent,))"
         )
 
 
@@ -78,6 +78,8 @@ def jvp(
     _check_tuple("jvp", "tangents", tangents)
     leaves, tree = tree_flatten(tuple(primals))
     dots, dots_tree = tree_flatten(tuple(tangents))
+    if tree != dots_tree:
+        dots, dots_tree = tree_flatten(with_words(tuple(primals), tuple(tangents)))
     if tree != dots_tree:
         raise TypeError(
             "jvp: primals and tangents must have one structure, " + describe_mismatch(tuple(primals), tuple(tangents))

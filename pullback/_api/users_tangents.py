@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +11,19 @@ from pullback._analysis.uniform import vanishes
 from pullback._core import dtypes
 from pullback._core.arguments import aval_of, check_leaf
 from pullback._core.array import ConcreteArray, is_array_like, lift
-from pullback._core.tree import tree_structure
+from pullback._core.lazy import LateModule
+from pullback._core.public_array import ExtendedArray
+from pullback._core.tree import tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr
 from pullback._core.types import ShapedArray, is_trivial, matches
-from pullback._core.typing import AnyValue
+from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, instantiate
+
+if TYPE_CHECKING:
+    from pullback._core import users_trees
+else:
+    users_trees = LateModule("pullback._core.users_trees")
 
 
 def describe_mismatch(expected: AnyValue, got: AnyValue) -> str:
@@ -128,3 +135,24 @@ def of_weakness(x: Any, aval: Any) -> Any:
     if type(aval) is not ShapedArray or type(x.aval) is not ShapedArray:
         return x
     return convert_element_type(x, x.aval.dtype, aval.weak_type)
+
+
+def with_words(primals: PyTree, tangents: PyTree) -> PyTree:
+    """The tangents, with the structure of the primals where these are keys: no derivative of each of their words."""
+    leaves, tree = users_trees.tree_flatten(primals)
+    dots, dots_tree = users_trees.tree_flatten(tangents)
+    if tree != dots_tree:
+        return tangents
+    return tree_unflatten(
+        tree,
+        [
+            x.of_words(np.zeros(x.words.shape, dtypes.float0))
+            if isinstance(x, ExtendedArray) and _is_float0(t, x.shape)
+            else t
+            for x, t in zip(leaves, dots, strict=True)
+        ],
+    )
+
+
+def _is_float0(t: AnyValue, shape: tuple[int, ...]) -> bool:
+    return getattr(t, "dtype", None) == dtypes.float0 and np.shape(t) == shape

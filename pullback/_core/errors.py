@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterable
-from types import CodeType, FrameType, FunctionType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from pullback._core.config import config
@@ -435,46 +433,3 @@ def boundary(fun: F) -> F:
             raise
 
     return entry  # type: ignore[return-value]
-
-
-# where the functions of `lax` are without boundary and name
-_BARE = ("pullback._ops.", "pullback._higher_order.reductions", "pullback._higher_order.control.scatter_apply")
-
-
-def publish(namespace: dict[str, Any]) -> None:
-    """Wrap the operations in a public module's namespace with `boundary` and with their name in messages.
-
-    The package itself calls the bare operations, at no cost. The module becomes the `__module__` of the wrapped ones:
-    they pickle by name and their examples are run.
-    """
-    for key, value in [*namespace.items()]:
-        if isinstance(value, FunctionType) and value.__module__.startswith(_BARE):
-            namespace[key] = _published(value, namespace["__name__"])
-
-
-def _published(fun: Callable, module: str) -> Callable:
-    @functools.wraps(fun)
-    def entry(*args, **kwargs):
-        try:
-            return fun(*args, **kwargs)
-        except Exception as error:
-            _begin_with_name(error, fun.__name__)
-            fold(error)
-            raise
-
-    entry.__module__ = fun.__module__ = module
-    return entry
-
-
-_begins_with_name = re.compile(r"\w[\w. ]*: ").match
-
-
-def _begin_with_name(error: Exception, name: str) -> None:
-    """Prefix a message of our own with the name of a function, if the message does not name one."""
-    own = all(is_internal(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__))
-    text = error.args[0] if len(error.args) == 1 else None
-    if own and type(error) in _REFUSALS and isinstance(text, str) and not _begins_with_name(text):
-        error.args = (f"{name}: {text}",)
-
-
-_REFUSALS = {TypeError, ValueError, OverflowError, IndexError}

@@ -5,7 +5,7 @@ import typing as _typing
 from pullback._api.meshes import with_sharding_constraint
 from pullback._core.lazy import attributes as _attributes
 from pullback._api.primitive_names import subset as _primitives
-from pullback._core.errors import publish
+from pullback._core.publishing import publish
 from pullback._higher_order.control.associative_scan import associative_scan
 from pullback._higher_order.control.cond import cond, switch
 from pullback._higher_order.solvers.linear_solve import custom_linear_solve
@@ -127,6 +127,7 @@ from pullback._ops.reduce import (
 from pullback._ops.remainders import rem_p
 from pullback._ops.rounding import ceil_p, floor_p, is_finite_p, round_p
 from pullback._ops.scatter_extrema import scatter_max_p, scatter_min_p, scatter_mul_p
+from pullback._ops.sharding_constraint import laid_out as _laid_out
 from pullback._ops.shape import broadcast_in_dim_p, convert_element_type_p, reduce_sum_p, reshape_p, transpose_p
 from pullback._ops.sigmoids import logistic_p, tanh_p
 from pullback._ops.slicing import pad_p, rev_p, slice_p
@@ -139,6 +140,10 @@ from pullback._ops.trig import (
 from pullback._ops.variance import pcast, pvary
 from pullback._ops.window import reduce_window_max_p, reduce_window_min_p, reduce_window_sum_p
 from pullback._ops.zeta import polygamma_p, zeta_p
+from pullback._api.extended_arrays import as_they_are as _as_they_are
+from pullback._api.extended_arrays import equal_entries as _equal_entries
+from pullback._api.extended_arrays import instead as _instead
+from pullback._api.extended_arrays import through_words as _through_words
 
 if _typing.TYPE_CHECKING:
     from pullback.lax import linalg
@@ -193,7 +198,22 @@ __all__ = [
     "with_sharding_constraint", "xor_p", "zeta", "zeta_p",
 ]
 
-publish(globals())
+_moving = (
+    "broadcast broadcast_in_dim broadcast_to_rank collapse concatenate copy dynamic_index_in_dim dynamic_slice "
+    "dynamic_slice_in_dim dynamic_update_index_in_dim dynamic_update_slice dynamic_update_slice_in_dim empty "
+    "expand_dims full full_like gather index_in_dim index_take pad reshape rev scatter select select_n "
+    "slice slice_in_dim split squeeze stage tile transpose"
+)
+publish(
+    globals(),
+    {
+        **dict.fromkeys(_moving.split(), _instead(_through_words)),
+        **dict.fromkeys(("eq", "ne"), _instead(_equal_entries)),
+        "convert_element_type": _instead(_as_they_are),
+    },
+    "broadcast broadcast_in_dim broadcasted_iota reduce_sum reshape".split(),
+    _laid_out,
+)
 
 if not _typing.TYPE_CHECKING:
     # keys of tables of rules, which no operation has

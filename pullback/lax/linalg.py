@@ -2,8 +2,8 @@
 
 import typing as _typing
 
-from pullback._core.errors import publish
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.publishing import publish
 from pullback._higher_order.solvers.rank_updates import cholesky_update, symmetric_product
 from pullback._ops.cholesky import cholesky, cholesky_p
 from pullback._ops.compositions import Composition

@@ -20,7 +20,7 @@ from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.types import canonical_shape
-from pullback._core.typing import DTypeLike
+from pullback._core.typing import DTypeLike, Placement
 from pullback._ops.trig import complex as complex_numbers
 from pullback.numpy._creation import creation
 from pullback.numpy._elementwise import functions
@@ -56,25 +56,25 @@ def _dtype(name: str, dtype: DTypeLike, default: DTypeLike | None) -> np.dtype:
 
 
 @boundary
-def zeros(key: KeyLike, shape: Sequence[int], dtype: DTypeLike | None = None) -> Array:
+def zeros(key: KeyLike, shape: Sequence[int], dtype: DTypeLike | None = None, out_sharding: Placement = None) -> Array:
     """Zeros of the given shape; `key` is not used. ValueError for a negative length.
 
     >>> from pullback import nn
     >>> print(nn.initializers.zeros(None, (2,)))
     [0. 0.]
     """
-    return creation.zeros(shape, float if dtype is None else dtype)
+    return creation.zeros(shape, float if dtype is None else dtype, out_sharding=out_sharding)
 
 
 @boundary
-def ones(key: KeyLike, shape: Sequence[int], dtype: DTypeLike | None = None) -> Array:
+def ones(key: KeyLike, shape: Sequence[int], dtype: DTypeLike | None = None, out_sharding: Placement = None) -> Array:
     """Ones of the given shape; `key` is not used. ValueError for a negative length.
 
     >>> from pullback import nn
     >>> print(nn.initializers.ones(None, (2,)))
     [1. 1.]
     """
-    return creation.ones(shape, float if dtype is None else dtype)
+    return creation.ones(shape, float if dtype is None else dtype, out_sharding=out_sharding)
 
 
 def constant(value: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:

@@ -29,8 +29,9 @@ if _typing.TYPE_CHECKING:
     )
     from pullback.numpy._searching.histograms import histogram, histogram2d, histogram_bin_edges, histogramdd
     from pullback.numpy._windows import bartlett, blackman, hamming, hanning, kaiser
+    from pullback.numpy._creation.buffers import from_dlpack, frombuffer, fromiter
     from pullback.numpy._creation.creation import (
-        array, asarray, copy, empty, empty_like, from_dlpack, frombuffer, fromiter, full, full_like, ones,
+        array, asarray, copy, empty, empty_like, full, full_like, ones,
         ones_like, zeros, zeros_like,
     )
     from pullback.numpy._reductions.cumulative import cumprod, cumsum, cumulative_prod, cumulative_sum
@@ -163,8 +164,9 @@ if not _typing.TYPE_CHECKING:
         __name__,
         public={
             "pullback.numpy._creation.concatenators": "c_ index_exp r_ s_",
+            "pullback.numpy._creation.buffers": "from_dlpack frombuffer fromiter",
             "pullback.numpy._creation.creation": (
-                "array asarray copy empty empty_like from_dlpack frombuffer fromiter full full_like ones ones_like "
+                "array asarray copy empty empty_like full full_like ones ones_like "
                 "zeros zeros_like"
             ),
             "pullback.numpy._creation.grids": (

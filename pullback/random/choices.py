@@ -20,7 +20,7 @@ from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import searchsorted, sort_key_val, top_k
 from pullback.random.continuous import standard_gumbel
 from pullback.random.generators import random_bits
-from pullback.random.keys import KeyLike, words_of
+from pullback.random.keys import KeyLike, PRNGKeyArray, words_of
 from pullback.random.samplers import number, randint, split_words, unit_uniform
 
 __all__ = ["categorical", "choice", "permutation"]
@@ -118,6 +118,9 @@ def choice(
     >>> random.choice(random.key(0), 5, (4,))
     Array([4, 0, 2, 3], dtype=int32)
     """
+    if isinstance(a, PRNGKeyArray):  # keys move as their positions do
+        axis = _axis("choice", axis, a.ndim)
+        return pnp.take(a, choice(key, a.shape[axis], shape, replace, p, mode=mode), axis)
     words = words_of("choice", key, uses=p is not None)  # `permutation` and `randint` use it themselves
     a = number("choice", "a", a)
     shape = shape_of("choice", shape)

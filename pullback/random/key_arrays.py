@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import described
 from pullback._core.public_array import ExtendedArray
 from pullback._core.sharding import unspread
@@ -107,6 +107,11 @@ class PRNGKeyArray(ExtendedArray):
         """The number of bytes of all keys."""
         return self.size * self.itemsize
 
+    @property
+    def _data(self) -> Any:
+        """The words, known: only such arrays have a place and memory."""
+        return self._words
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of a single key")
@@ -178,6 +183,17 @@ class PRNGKeyArray(ExtendedArray):
         gone = {a % self.ndim for a in axes if axis is not None or self.shape[a] == 1}
         return self.reshape([n for i, n in enumerate(self.shape) if i not in gone])
 
+    def swapaxes(self, axis1: int, axis2: int) -> PRNGKeyArray:
+        """The keys with two axes interchanged."""
+        order = list(range(self.ndim))
+        order[axis1], order[axis2] = order[axis2], order[axis1]
+        return self.transpose(order)
+
+    def take(self, indices: ArrayLike, axis: int | None = None, **how: Any) -> PRNGKeyArray:
+        """The keys at positions along an axis, by default of the flattened array; keywords as for other arrays."""
+        flat = self.ravel() if axis is None else self
+        return self.moved(flat.words.take(indices, axis=0 if axis is None else axis % self.ndim, **how))
+
     @property
     def at(self) -> KeysAt:
         """Updates at an index: `keys.at[0].set(key)`, `keys.at[0].get()`."""
@@ -199,8 +215,30 @@ class PRNGKeyArray(ExtendedArray):
 
     @property
     def is_fully_addressable(self) -> bool:
-        """Whether all keys are in this process: always."""
-        return True
+        """Whether all keys are in this process."""
+        return self._data.is_fully_addressable
+
+    @property
+    def is_fully_replicated(self) -> bool:
+        """Whether each device has all keys."""
+        return self._data.is_fully_replicated
+
+    @property
+    def committed(self) -> bool:
+        """Whether the keys were put where they are."""
+        return self._data.committed
+
+    def is_deleted(self) -> bool:
+        """Whether the memory of the keys has been freed."""
+        return self._data.is_deleted()
+
+    def delete(self) -> None:
+        """Free the memory of the keys."""
+        self._data.delete()
+
+    def copy_to_host_async(self) -> None:
+        """Begin to copy the words to the host, where they are on a device."""
+        self._data.copy_to_host_async()
 
     def reshape(self, *shape: int | Sequence[int]) -> PRNGKeyArray:
         """The keys in another shape; one length may be -1."""
@@ -304,21 +342,26 @@ class KeysAt:
     def __getitem__(self, index: Index) -> KeysAt:
         return KeysAt(self._keys, index)
 
-    def get(self) -> PRNGKeyArray:
-        """The keys at the index."""
-        return self._keys[self._index]
+    def get(self, **how: Any) -> PRNGKeyArray:
+        """The keys at the index; the keywords, as `mode`, are those of `at[...].get` of other arrays."""
+        return self._keys.moved(self._words.get(**how)) if how else self._keys[self._index]
 
-    def set(self, keys: PRNGKeyArray) -> PRNGKeyArray:
-        """The array with other keys at the index; TypeError for anything but keys."""
+    def set(self, keys: PRNGKeyArray, **how: Any) -> PRNGKeyArray:
+        """The array with other keys at the index; TypeError for anything but keys. Keywords as for other arrays."""
         if not isinstance(keys, PRNGKeyArray):
             raise TypeError(f"keys.at[...].set: expected typed keys, got {described(keys)}")
         if keys.dtype != self._keys.dtype:
             raise TypeError(f"keys.at[...].set: expected keys of type {self._keys.dtype}, got {keys.dtype}")
-        index = self._index
-        full = (*index, builtins.slice(None)) if isinstance(index, tuple) and any(i is ... for i in index) else index
         if are_checked():
             used(keys.words, "keys.at[...].set")
-        return self._keys.moved(self._keys._words.at[full].set(keys.words))
+        return self._keys.moved(self._words.set(keys.words, **how))
+
+    @property
+    def _words(self) -> Any:
+        """The words at the index, to be updated."""
+        index = self._index
+        full = (*index, builtins.slice(None)) if isinstance(index, tuple) and any(i is ... for i in index) else index
+        return self._keys.words.at[... if full is ... else full]
 
 
 def _is_static(index: Any) -> bool:
@@ -336,9 +379,16 @@ def typed(words: Array, dtype: KeyType) -> PRNGKeyArray:
     return keys
 
 
+def _of_children(dtype: KeyType, children: Sequence[Any]) -> Any:
+    words = children[0]
+    if type(words) is np.ndarray and words.dtype == dtypes.float0:
+        return np.zeros(words.shape[:-1], dtypes.float0)  # the tangent of keys
+    return typed(words, dtype)
+
+
 register_extended_array(
     PRNGKeyArray,
     lambda keys: ((keys._words,), keys.dtype),
-    lambda dtype, children: typed(children[0], dtype),
+    _of_children,
     lambda keys: (((GetAttrKey("words"), keys._words),), keys.dtype),
 )

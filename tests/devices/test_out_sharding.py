@@ -30,10 +30,32 @@ CALLS = {
     "percentile": lambda x, at: pnp.percentile(x, np.arange(8.0), 0, out_sharding=at),
     "bincount": lambda x, at: pnp.bincount(IDS, x[0], length=8, out_sharding=at),
     "counts": lambda x, at: pnp.bincount(IDS, length=8, out_sharding=at),
+    "zeros": lambda x, at: pnp.zeros((8, 8), out_sharding=at),
+    "ones": lambda x, at: pnp.ones((8, 8), out_sharding=at),
+    "empty of numpy": lambda x, at: pnp.empty((8, 8), out_sharding=at),
+    "full of numpy": lambda x, at: pnp.full((8, 8), 3.0, out_sharding=at),
+    "zeros_like": lambda x, at: pnp.zeros_like(x, out_sharding=at),
+    "ones_like": lambda x, at: pnp.ones_like(x, out_sharding=at),
+    "full_like of numpy": lambda x, at: pnp.full_like(x, 3.0, out_sharding=at),
+    "array": lambda x, at: pnp.array(X, out_sharding=at),
+    "asarray": lambda x, at: pnp.asarray(x, out_sharding=at),
+    "arange": lambda x, at: pnp.arange(8, out_sharding=at),
+    "reshape": lambda x, at: pnp.reshape(x, (4, 2, 8), out_sharding=at),
+    "ravel": lambda x, at: pnp.ravel(x, out_sharding=at),
+    "broadcast_to": lambda x, at: pnp.broadcast_to(x[0], (8, 8), out_sharding=at),
+    "repeat": lambda x, at: pnp.repeat(x, 2, 0, out_sharding=at),
+    "lax.reshape": lambda x, at: lax.reshape(x, (4, 2, 8), out_sharding=at),
+    "lax.broadcast": lambda x, at: lax.broadcast(x[0], (8,), out_sharding=at),
+    "broadcast_in_dim": lambda x, at: lax.broadcast_in_dim(x[0], (8, 8), (1,), out_sharding=at),
+    "broadcasted_iota": lambda x, at: lax.broadcasted_iota("int32", (8, 8), 0, out_sharding=at),
+    "reduce_sum": lambda x, at: lax.reduce_sum(x[None], (0,), out_sharding=at),
+    "initializers.zeros": lambda x, at: pb.nn.initializers.zeros(None, (8, 8), out_sharding=at),
+    "initializers.ones": lambda x, at: pb.nn.initializers.ones(None, (8, 8), out_sharding=at),
     "full": lambda x, at: lax.full((8, 8), 3.0, sharding=at),
     "full_like": lambda x, at: lax.full_like(x, 3.0, sharding=at),
 }
-SPECS = {"conv": (None, None, "b", "a"), "bincount": ("b",), "counts": ("b",)}
+SPECS = {"conv": (None, None, "b", "a"), "reshape": ("b", "a", None), "lax.reshape": ("b", "a", None)}
+SPECS |= dict.fromkeys(("bincount", "counts", "arange", "ravel"), ("b",))
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -7,11 +7,12 @@ device, or be left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from pullback._api.extended_arrays import moves_entries
 from pullback._core import dtypes
 from pullback._core.array import (
     Array,
@@ -25,17 +26,16 @@ from pullback._core.array import (
 )
 from pullback._core.array_interface import own_conversion
 from pullback._core.dlpack import from_exporter
-from pullback._core.errors import boundary, kind_of
+from pullback._core.errors import boundary
 from pullback._core.numpy_state import silenced
 from pullback._core.placed_array import PlacedArray
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
-from pullback._core.typing import AnyValue, Device, DTypeLike, ShapeLike
+from pullback._core.typing import AnyValue, Device, DTypeLike, Placement, ShapeLike
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.shape import shape_of
-from pullback._ops.sharding_constraint import check_fits, sharding_constraint_p, sharding_of
-from pullback.numpy._arrays.extended import moves_entries
+from pullback._ops.sharding_constraint import check_fits, laid_out, sharding_constraint_p, sharding_of
 from pullback.numpy._elementwise.promotion import as_operand, constant
 
 __all__ = [
@@ -49,9 +49,6 @@ __all__ = [
     "ones_like",
     "full_like",
     "empty_like",
-    "frombuffer",
-    "from_dlpack",
-    "fromiter",
     "copy",
 ]
 
@@ -59,8 +56,10 @@ _SCALARS = frozenset({bool, int, float, complex})
 _WHOLE = frozenset({bool, int})
 
 
-def on_device(name: str, x: Array, device: Device) -> Array:
-    """The array where the argument `device` of the function `name` says: a device, a sharding, or None."""
+def on_device(name: str, x: Array, device: Device, out_sharding: Placement = None) -> Array:
+    """The array where the arguments of the function `name` say: a device, a sharding, or None; or else a spec."""
+    if out_sharding is not None:
+        return laid_out(name, x, out_sharding)
     place = None if device is None else sharding_of(f"{name}: device", device)
     if place is None:
         return x
@@ -80,6 +79,7 @@ def array(
     order: str | None = "K",
     ndmin: int = 0,
     device: Device = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """An array from numbers, nested sequences of numbers and arrays, NumPy data, or objects with `__array__` or DLPack.
 
@@ -96,7 +96,7 @@ def array(
     out = _convert("array", object, dtype, copy)
     if out.aval.ndim < ndmin:
         out = shape_ops.reshape(out, (1,) * (ndmin - out.aval.ndim) + out.aval.shape)
-    return on_device("array", out, device)
+    return on_device("array", out, device, out_sharding)
 
 
 @moves_entries
@@ -107,6 +107,7 @@ def asarray(
     *,
     copy: bool | None = None,
     device: Device = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """`a` as an array, unchanged if it already is one of that dtype; see `array`. TypeError for anything but numbers.
 
@@ -114,12 +115,12 @@ def asarray(
     >>> pnp.asarray([True, False])
     Array([ True, False], dtype=bool)
     """
-    if dtype is None and not copy and device is None and isinstance(a, Array):
+    if dtype is None and not copy and device is None and out_sharding is None and isinstance(a, Array):
         return a
     if order not in (None, "K", "A", "C"):
         raise NotImplementedError(f"asarray: order must be 'K', 'A' or 'C', arrays have no memory order; got {order!r}")
-    if device is not None:
-        return on_device("asarray", _convert("asarray", a, dtype, copy), device)
+    if device is not None or out_sharding is not None:
+        return on_device("asarray", _convert("asarray", a, dtype, copy), device, out_sharding)
     return _convert("asarray", a, dtype, copy)
 
 
@@ -274,52 +275,13 @@ def copied(x: Array) -> Array:
     return array_of(x.aval, value if isinstance(value, np.generic) else np.array(value))
 
 
-@boundary
-def frombuffer(buffer: AnyValue, dtype: DTypeLike = float, count: int = -1, offset: int = 0) -> Array:
-    """A 1-d array of the bytes of a buffer, read as `count` numbers (-1: all) of a dtype from a byte on; copied.
-
-    ValueError for bytes that are not a whole number of elements.
-
-    >>> import pullback.numpy as pnp
-    >>> pnp.frombuffer(b"abc", dtype="uint8")
-    Array([97, 98, 99], dtype=uint8)
-    """
-    return lift(np.frombuffer(buffer, dtype=np.dtype(dtypes.requested_dtype(dtype)), count=count, offset=offset))
-
-
-@boundary
-def from_dlpack(x: AnyValue, /, *, device: Device = None, copy: bool | None = None) -> Array:
-    """An array of a tensor of another library on the host, through the DLPack protocol; copied.
-
-    bfloat16 and float8 are supported too. TypeError for an object without `__dlpack__` and for elements that have no
-    dtype here, BufferError for memory of another device.
-
-    >>> import numpy as np
-    >>> from_dlpack(np.arange(3, dtype="int32"))
-    Array([0, 1, 2], dtype=int32)
-    """
-    if isinstance(x, Array):
-        return on_device("from_dlpack", x, device)
-    if not hasattr(x, "__dlpack__"):
-        raise TypeError(f"from_dlpack: expected an object with __dlpack__, got {kind_of(x)}")
-    return on_device("from_dlpack", lift(from_exporter(x)), device)
-
-
-@boundary
-def fromiter(iterable: Iterable[Any], dtype: DTypeLike, count: int = -1) -> Array:
-    """A 1-d array of the numbers of an iterable. ValueError for items that cannot be converted.
-
-    >>> fromiter((i * i for i in range(3)), "int32")
-    Array([0, 1, 4], dtype=int32)
-    """
-    return lift(np.fromiter(iterable, dtypes.requested_dtype(dtype), count))
-
-
 # --- of one value ---
 
 
-@boundary
-def zeros(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
+@moves_entries
+def zeros(
+    shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None, out_sharding: Placement = None
+) -> Array:
     """An array of zeros, by default of floats.
 
     ValueError for negative lengths, TypeError for others that are not integers.
@@ -328,11 +290,15 @@ def zeros(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = 
     >>> pnp.zeros(2)
     Array([0., 0.], dtype=float32)
     """
-    return on_device("zeros", shape_ops.full(shape_of("zeros", shape), 0, dtypes.requested_dtype(dtype, float)), device)
+    return on_device(
+        "zeros", shape_ops.full(shape_of("zeros", shape), 0, dtypes.requested_dtype(dtype, float)), device, out_sharding
+    )
 
 
 @boundary
-def ones(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
+def ones(
+    shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None, out_sharding: Placement = None
+) -> Array:
     """An array of ones, by default of floats.
 
     ValueError for negative lengths, TypeError for others that are not integers.
@@ -341,11 +307,15 @@ def ones(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = N
     >>> pnp.ones((1, 2), int)
     Array([[1, 1]], dtype=int32)
     """
-    return on_device("ones", shape_ops.full(shape_of("ones", shape), 1, dtypes.requested_dtype(dtype, float)), device)
+    return on_device(
+        "ones", shape_ops.full(shape_of("ones", shape), 1, dtypes.requested_dtype(dtype, float)), device, out_sharding
+    )
 
 
-@boundary
-def empty(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
+@moves_entries
+def empty(
+    shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None, out_sharding: Placement = None
+) -> Array:
     """An array of a shape with unspecified values: zeros.
 
     ValueError for negative lengths, TypeError for others that are not integers.
@@ -354,11 +324,20 @@ def empty(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = 
     >>> pnp.empty(2).shape
     (2,)
     """
-    return on_device("empty", shape_ops.full(shape_of("empty", shape), 0, dtypes.requested_dtype(dtype, float)), device)
+    return on_device(
+        "empty", shape_ops.full(shape_of("empty", shape), 0, dtypes.requested_dtype(dtype, float)), device, out_sharding
+    )
 
 
-@boundary
-def full(shape: ShapeLike, fill_value: ArrayLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
+@moves_entries
+def full(
+    shape: ShapeLike,
+    fill_value: ArrayLike,
+    dtype: DTypeLike | None = None,
+    *,
+    device: Device = None,
+    out_sharding: Placement = None,
+) -> Array:
     """An array of a shape filled with `fill_value`, which broadcasts to it; its dtype by default.
 
     ValueError for a `fill_value` that does not broadcast.
@@ -369,7 +348,7 @@ def full(shape: ShapeLike, fill_value: ArrayLike, dtype: DTypeLike | None = None
            [7, 7]], dtype=int32, weak_type=True)
     """
     kind = None if dtype is None else dtypes.requested_dtype(dtype)
-    return on_device("full", _filled("full", shape_of("full", shape), fill_value, kind), device)
+    return on_device("full", _filled("full", shape_of("full", shape), fill_value, kind), device, out_sharding)
 
 
 def _filled(name: str, shape: tuple[int, ...], value: AnyValue, dtype: np.dtype | None, weak: bool = False) -> Array:
@@ -407,7 +386,12 @@ def _place_like(a: ArrayLike, shape: tuple[int, ...], device: Device) -> Any:
 
 @moves_entries
 def zeros_like(
-    a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *, device: Device = None
+    a: ArrayLike,
+    dtype: DTypeLike | None = None,
+    shape: ShapeLike | None = None,
+    *,
+    device: Device = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """An array of zeros of the shape and dtype of `a`, where no others are given.
 
@@ -418,12 +402,17 @@ def zeros_like(
     Array([0, 0], dtype=int32)
     """
     own, kind, weak = _like("zeros_like", a, dtype, shape)
-    return on_device("zeros_like", shape_ops.full(own, 0, kind, weak), _place_like(a, own, device))
+    return on_device("zeros_like", shape_ops.full(own, 0, kind, weak), _place_like(a, own, device), out_sharding)
 
 
-@boundary
+@moves_entries
 def ones_like(
-    a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *, device: Device = None
+    a: ArrayLike,
+    dtype: DTypeLike | None = None,
+    shape: ShapeLike | None = None,
+    *,
+    device: Device = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """An array of ones of the shape and dtype of `a`, where no others are given.
 
@@ -434,7 +423,7 @@ def ones_like(
     Array([1., 1.], dtype=float32)
     """
     own, kind, weak = _like("ones_like", a, dtype, shape)
-    return on_device("ones_like", shape_ops.full(own, 1, kind, weak), _place_like(a, own, device))
+    return on_device("ones_like", shape_ops.full(own, 1, kind, weak), _place_like(a, own, device), out_sharding)
 
 
 @moves_entries
@@ -453,7 +442,7 @@ def empty_like(
     return on_device("empty_like", shape_ops.full(own, 0, kind, weak), _place_like(prototype, own, device))
 
 
-@boundary
+@moves_entries
 def full_like(
     a: ArrayLike,
     fill_value: ArrayLike,
@@ -461,6 +450,7 @@ def full_like(
     shape: ShapeLike | None = None,
     *,
     device: Device = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """An array filled with `fill_value`, of the shape and dtype of `a` where no others are given.
 
@@ -471,7 +461,9 @@ def full_like(
     Array([7., 7.], dtype=float32)
     """
     own, kind, weak = _like("full_like", a, dtype, shape)
-    return on_device("full_like", _filled("full_like", own, fill_value, kind, weak), _place_like(a, own, device))
+    return on_device(
+        "full_like", _filled("full_like", own, fill_value, kind, weak), _place_like(a, own, device), out_sharding
+    )
 
 
 def from_list(x: NestedArrayLike) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from pullback._api.extended_arrays import moves_entries
 from pullback._api.vectorize import vmap
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
@@ -19,7 +20,6 @@ from pullback._ops.compare import eq, ge, select
 from pullback._ops.elementwise import add, scalar
 from pullback._ops.shape import shape_of
 from pullback._ops.slicing import pad, slice_in_dim
-from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._creation.creation import on_device
 from pullback.numpy._creation.ranges import arange, from_slice
 from pullback.numpy._elementwise.arithmetic import power
@@ -299,7 +299,7 @@ def trace(
     return summed("trace", _diagonals("trace", a, offset, axis1, axis2), -1, dtype, out)
 
 
-@boundary
+@moves_entries
 def diag(v: ArrayLike, k: int = 0) -> Array:
     """The matrix with a vector on its k-th diagonal, or the k-th diagonal of a matrix. ValueError for more than 2 axes.
 
@@ -323,7 +323,7 @@ def _with_diagonal(name: str, x: Array, k: ArrayLike) -> Array:
     return select(_where_diagonals(name, eq, n, n, k), along, _zero(x))
 
 
-@boundary
+@moves_entries
 def diagflat(v: ArrayLike, k: int = 0) -> Array:
     """The matrix with all elements of `v` on its k-th diagonal. TypeError for a `k` that is not an integer.
 
@@ -361,7 +361,7 @@ def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Arra
 # --- grids ---
 
 
-@boundary
+@moves_entries
 def meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Array]:
     """The coordinates of the points of a grid: of each of the given vectors an array that varies along its axis only.
 

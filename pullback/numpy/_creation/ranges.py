@@ -11,7 +11,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, from_numpy, lift
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
-from pullback._core.typing import AnyValue, Device, DTypeLike
+from pullback._core.typing import AnyValue, Device, DTypeLike, Placement
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.elementwise import add, div, mul, scalar, sub
@@ -58,6 +58,7 @@ def arange(
     dtype: DTypeLike | None = None,
     *,
     device: Device = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """The numbers from `start` (0, if only one bound is given) up to `stop`, which is left out, in steps.
 
@@ -83,13 +84,13 @@ def arange(
     steps = (last - first) / by
     size = max(0, math.ceil(steps))
     if kind.kind == "b":
-        return on_device("arange", lift(np.arange(first, last, by, dtype=bool)), device)
+        return on_device("arange", lift(np.arange(first, last, by, dtype=bool)), device, out_sharding)
     out = broadcasted_iota(kind, (size,), 0)
     if by != 1:
         out = mul(out, _in(kind, by))
     if first != 0:
         out = add(out, _in(kind, first))
-    return on_device("arange", out, device)
+    return on_device("arange", out, device, out_sharding)
 
 
 def _in(dtype: np.dtype, value: NestedArrayLike) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pullback._api.extended_arrays import compares, moves_entries
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary, fold
@@ -12,7 +13,6 @@ from pullback._ops import elementwise as e
 from pullback._ops import reduce, shape, trig
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.elementwise import scalar
-from pullback.numpy._arrays.extended import compares, moves_entries
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import (
     ANY,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback._api.extended_arrays import moves_entries
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, distinct, lift
 from pullback._core.errors import boundary
@@ -15,7 +16,6 @@ from pullback._ops import compare
 from pullback._ops import shape as shape_ops
 from pullback._ops.elementwise import scalar
 from pullback._ops.identity import only_where
-from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._creation.creation import from_list
 from pullback.numpy._elementwise.arithmetic import remainder
 from pullback.numpy._elementwise.logic import logical_and, logical_not

@@ -10,8 +10,8 @@ from pullback._api.vectorize import vmap
 from pullback._core.errors import boundary, function_name, wrapping
 from pullback._core.typing import P, R
 from pullback._ops.families import broadcast_shapes
-from pullback._ops.shape import squeeze
 from pullback.numpy._creation.creation import asarray
+from pullback.numpy._shape.manipulation import squeeze
 
 __all__ = ["vectorize"]
 

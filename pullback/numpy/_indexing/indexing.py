@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from pullback._api.extended_arrays import moves_entries
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, array_of, lift
 from pullback._core.config import config
-from pullback._core.errors import boundary
 from pullback._core.nans import is_watched
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
@@ -28,7 +28,6 @@ from pullback._ops.families import broadcast_shapes
 from pullback._ops.gather_numpy import CLIP, FILL, PROMISE, GatherDimensionNumbers, GatherScatterMode, mode_of
 from pullback._ops.gather_scatter import gather_p
 from pullback._ops.slicing import rev, slice_p
-from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._elementwise.arithmetic import remainder
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import as_operand
@@ -366,7 +365,7 @@ def extract(condition: ArrayLike, arr: ArrayLike, *, size: int | None = None, fi
     )
 
 
-@boundary
+@moves_entries
 def ix_(*args: NestedArrayLike) -> tuple[Array, ...]:
     """Arrays that index the grid of the given 1-d positions (or masks): the i-th runs along the i-th axis.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pullback._api.extended_arrays import moves_entries
 from pullback._core.array import Array, ArrayLike, NestedArrayLike, distinct
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
@@ -18,7 +19,6 @@ from pullback._ops.gather_numpy import ScatterDimensionNumbers, mode_of
 from pullback._ops.gather_scatter import scatter_p
 from pullback._ops.shape import shape_of
 from pullback._ops.slicing import slice_in_dim
-from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._creation.creation import as_array
 from pullback.numpy._elementwise.arithmetic import remainder
 from pullback.numpy._elementwise.promotion import as_operand, operand_for
@@ -39,7 +39,7 @@ def _refuse_inplace(name: str, inplace: bool) -> None:
         )
 
 
-@boundary
+@moves_entries
 def put_along_axis(
     arr: ArrayLike,
     indices: ArrayLike,
@@ -80,7 +80,7 @@ def put_along_axis(
     return shape_ops.reshape(out, x.aval.shape)
 
 
-@boundary
+@moves_entries
 def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, inplace: bool = True) -> Array:
     """`a` with the elements at flat indices replaced by values, repeated as needed; `inplace` must be False.
 
@@ -110,7 +110,7 @@ def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, 
     return shape_ops.reshape(flat, x.aval.shape)
 
 
-@boundary
+@moves_entries
 def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike, *, inplace: bool = True) -> Array:
     """`arr` with the elements under a mask replaced by values, repeated as needed; `inplace` must be False.
 
@@ -137,7 +137,7 @@ def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike, *, inplace: bool = T
     return shape_ops.reshape(compare.select(m, chosen, shape_ops.reshape(x, (x.aval.size,))), x.aval.shape)
 
 
-@boundary
+@moves_entries
 def fill_diagonal(a: ArrayLike, val: NestedArrayLike, wrap: bool = False, *, inplace: bool = True) -> Array:
     """`a`, of at least 2 axes, with its main diagonal replaced by `val`, repeated as needed; `inplace` must be False.
 

@@ -7,6 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from pullback._api.extended_arrays import moves_entries
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import ConcretizationTypeError, boundary
@@ -19,7 +20,6 @@ from pullback._ops.families import scalar_like
 from pullback._ops.remainders import rem
 from pullback._ops.shape import convert_element_type, full, reshape, shape_of
 from pullback._ops.sort import searchsorted
-from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._elementwise import selection
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import as_operand

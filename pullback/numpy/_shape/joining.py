@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from pullback._api.extended_arrays import moves_entries
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, distinct
-from pullback._core.errors import boundary, kind_of
+from pullback._core.errors import kind_of
 from pullback._core.trace import Tracer
-from pullback._core.typing import AnyValue, DTypeLike, ShapeLike
+from pullback._core.typing import AnyValue, DTypeLike, Placement, ShapeLike
 from pullback._ops import assemble
 from pullback._ops import shape as shape_ops
 from pullback._ops.gather_numpy import CLIP, GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
 from pullback._ops.scatter_functions import scatter_add
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import slice_in_dim
-from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._creation.creation import array, as_array
 from pullback.numpy._elementwise.promotion import as_operand, cast, integer
 from pullback.numpy._reductions.cumulative import cumsum
@@ -341,7 +342,7 @@ def vsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np
     return _split("vsplit", ary, indices_or_sections, 0, even=True)
 
 
-@boundary
+@moves_entries
 def dsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray) -> list[Array]:
     """`split` along the third axis. ValueError for arrays with fewer than three axes.
 
@@ -383,7 +384,12 @@ def tile(A: ArrayLike, reps: ShapeLike | np.ndarray) -> Array:
 
 @moves_entries
 def repeat(
-    a: ArrayLike, repeats: ArrayLike | Sequence[int], axis: int | None = None, *, total_repeat_length: int | None = None
+    a: ArrayLike,
+    repeats: ArrayLike | Sequence[int],
+    axis: int | None = None,
+    *,
+    total_repeat_length: int | None = None,
+    out_sharding: Placement = None,
 ) -> Array:
     """`a` with every element along an axis repeated: `repeats` times, or by its own entry of `repeats`.
 
@@ -395,7 +401,11 @@ def repeat(
     >>> pnp.repeat(pnp.arange(2), 2)
     Array([0, 0, 1, 1], dtype=int32)
     """
-    x = as_operand(a, "repeat", 0)
+    y = _repeated(as_operand(a, "repeat", 0), repeats, axis, total_repeat_length)
+    return y if out_sharding is None else laid_out("repeat", y, out_sharding)
+
+
+def _repeated(x: Array, repeats: AnyValue, axis: int | None, total_repeat_length: int | None) -> Array:
     if axis is None:
         x, axis = shape_ops.reshape(x, (x.aval.size,)), 0
     i = one_axis("repeat", axis, x.aval.ndim)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from pullback._api.extended_arrays import moves_entries
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, distinct
 from pullback._core.errors import boundary
 from pullback._core.types import ShapedArray
-from pullback._core.typing import AnyValue, ShapeLike
+from pullback._core.typing import AnyValue, Placement, ShapeLike
 from pullback._ops import broadcasting
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
@@ -19,8 +20,8 @@ from pullback._ops.dynamic_slicing import dynamic_slice_in_dim
 from pullback._ops.elementwise import scalar, sub
 from pullback._ops.families import broadcast_shapes as broadcast
 from pullback._ops.shape import shape_of
+from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import rev, slice_in_dim
-from pullback.numpy._arrays.extended import moves_entries
 from pullback.numpy._creation.creation import asarray, copied
 from pullback.numpy._elementwise.arithmetic import remainder
 from pullback.numpy._elementwise.promotion import as_operand
@@ -54,7 +55,9 @@ __all__ = [
 
 
 @moves_entries
-def reshape(a: ArrayLike, shape: ShapeLike, order: str = "C", *, copy: bool | None = None) -> Array:
+def reshape(
+    a: ArrayLike, shape: ShapeLike, order: str = "C", *, copy: bool | None = None, out_sharding: Placement = None
+) -> Array:
     """The elements of `a` in another shape, of which one length may be -1, to be inferred.
 
     `order` is 'C' (the last axis runs fastest) or 'F' (the first does). ValueError where the sizes differ.
@@ -65,7 +68,8 @@ def reshape(a: ArrayLike, shape: ShapeLike, order: str = "C", *, copy: bool | No
            [2, 3]], dtype=int32)
     """
     x = as_operand(a, "reshape", 0)
-    return reshaped("reshape", x, shape, order)
+    y = reshaped("reshape", x, shape, order)
+    return y if out_sharding is None else laid_out("reshape", y, out_sharding)
 
 
 def reshaped(name: str, x: Array, shape: ShapeLike | tuple[Any, ...], order: str = "C") -> Array:
@@ -111,7 +115,7 @@ def complete_shape(name: str, aval: ShapedArray, shape: AnyValue) -> tuple[int, 
 
 
 @moves_entries
-def ravel(a: ArrayLike, order: str = "C") -> Array:
+def ravel(a: ArrayLike, order: str = "C", *, out_sharding: Placement = None) -> Array:
     """The elements of `a` along one axis. `order` is as for `reshape`; ValueError for others.
 
     >>> import pullback.numpy as pnp
@@ -120,6 +124,8 @@ def ravel(a: ArrayLike, order: str = "C") -> Array:
     """
     x = as_operand(a, "ravel", 0)
     y = reshaped("ravel", x, (x.aval.size,), "C" if order == "K" else order)
+    if out_sharding is not None:
+        return laid_out("ravel", y, out_sharding)
     return copied(x) if y is x is a else y
 
 
@@ -157,7 +163,7 @@ def squeeze(a: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
 
 
 @moves_entries
-def broadcast_to(array: ArrayLike, shape: ShapeLike) -> Array:
+def broadcast_to(array: ArrayLike, shape: ShapeLike, *, out_sharding: Placement = None) -> Array:
     """`array` repeated to a shape, as operands of different shapes are: axes of length 1 stretch, leading ones appear.
 
     ValueError for a shape to which it does not broadcast.
@@ -168,7 +174,8 @@ def broadcast_to(array: ArrayLike, shape: ShapeLike) -> Array:
            [0, 1]], dtype=int32)
     """
     x = as_operand(array, "broadcast_to", 0)
-    return stretched("broadcast_to", x, shape_of("broadcast_to", shape))
+    y = stretched("broadcast_to", x, shape_of("broadcast_to", shape))
+    return y if out_sharding is None else laid_out("broadcast_to", y, out_sharding)
 
 
 def stretched(name: str, x: Array, shape: tuple[int, ...]) -> Array:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from pullback._api.extended_arrays import moves_entries
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, distinct
-from pullback._core.errors import boundary
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue
 from pullback._ops import shape as shape_ops
@@ -272,7 +272,7 @@ _MODES: dict[str, tuple[Callable, tuple[str, ...]]] = {
 }
 
 
-@boundary
+@moves_entries
 def pad(
     array: ArrayLike,
     pad_width: int | Sequence[Any] | dict[int, Any] | np.ndarray,

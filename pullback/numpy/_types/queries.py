@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from pullback._api.extended_arrays import keeps_dtype
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, is_array_like, lift
 from pullback._core.dtypes import finfo, iinfo, issubdtype, promote_types
@@ -18,7 +19,6 @@ from pullback._ops.slicing import rev, slice_in_dim
 from pullback._ops.trig import complex as make_complex
 from pullback._ops.trig import imag, real_dtype
 from pullback._ops.trig import real as real_part
-from pullback.numpy._arrays.extended import keeps_dtype
 from pullback.numpy._creation.creation import copied
 from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._reductions.reductions import axes_of

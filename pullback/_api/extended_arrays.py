@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pullback._core.dtypes import ExtendedDType
 from pullback._core.errors import boundary, fold
 from pullback._core.lazy import LateModule
 from pullback._core.public_array import ExtendedArray
@@ -13,6 +14,7 @@ from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import AnyValue, F
 from pullback._core.users_trees import extended_arrays_exist
+from pullback._ops.shape import broadcast_to
 
 if TYPE_CHECKING:
     from pullback._api import vectorize
@@ -32,7 +34,7 @@ def compares(fun: F) -> F:
 
 def keeps_dtype(fun: F) -> F:
     """A `boundary` of `astype`: arrays of an extended dtype have that dtype only."""
-    return _accepting(fun, _as_they_are)
+    return _accepting(fun, as_they_are)
 
 
 def _accepting(fun: F, through: Callable[..., Any]) -> F:
@@ -44,39 +46,64 @@ def _accepting(fun: F, through: Callable[..., Any]) -> F:
             return fun(*args, **kwargs)
         except Exception as error:
             fold(error)
-            moved = isinstance(error, (TypeError, AttributeError)) and extended_arrays_exist[0]
-            if not moved or not _has_extended((args, kwargs)):
+            if not _is_refusal(error, args, kwargs):
                 raise
         return through(fun, args, kwargs)
 
     return entry  # type: ignore[return-value]
 
 
+def instead(through: Callable[..., Any]) -> Callable[..., Any]:
+    """For `publish`: what a function does with such arrays that has refused them; NotImplemented for others."""
+
+    def retry(fun: Callable[..., Any], error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return through(fun, args, kwargs) if _is_refusal(error, args, kwargs) else NotImplemented
+
+    return retry
+
+
+def _is_refusal(error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a function has refused arrays of extended dtypes, or such a dtype."""
+    if not isinstance(error, (TypeError, AttributeError)) or not extended_arrays_exist[0]:
+        return False
+    return any(map(_is_extended, tree_flatten((args, kwargs), _is_extended)[0]))
+
+
 def _is_extended(x: AnyValue) -> bool:
-    return isinstance(x, ExtendedArray)
-
-
-def _has_extended(tree: Any) -> bool:
-    return any(map(_is_extended, tree_flatten(tree, _is_extended)[0]))
+    return isinstance(x, (ExtendedArray, ExtendedDType))
 
 
 @boundary
 def through_words(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result of a function that moves entries, applied to the words of the arrays of extended dtype among them."""
     leaves, tree = tree_flatten((args, kwargs), _is_extended)
-    at = [i for i, x in enumerate(leaves) if _is_extended(x)]
-    kind = leaves[at[0]]
+    at = [i for i, x in enumerate(leaves) if isinstance(x, ExtendedArray)]
+    dtypes = [i for i, x in enumerate(leaves) if isinstance(x, ExtendedDType)]
+    kind = leaves[at[0]].aval if at else leaves[dtypes[0]].aval(())
 
     def of_one_word(*words):
         given = list(leaves)
+        for i in dtypes:
+            given[i] = kind.words.dtype
         for i, word in zip(at, words, strict=True):
             given[i] = word
         inner_args, inner_kwargs = tree_unflatten(tree, given)
         return fun(*inner_args, **inner_kwargs)
 
+    if not at:
+        return tree_map(
+            lambda x: kind.of_words(broadcast_to(x[..., None], (*x.shape, *kind.words.shape))), of_one_word()
+        )
     words = vectorize.vmap(of_one_word, in_axes=-1, out_axes=-1)(*[leaves[i].words for i in at])
-    others = [leaves[i] for i in at[1:]]
-    return tree_map(lambda moved: kind.joined(moved, others, fun.__name__), words)
+    first, *others = [leaves[i] for i in at]
+    return tree_map(lambda moved: first.joined(moved, others, fun.__name__), words)
+
+
+@boundary
+def equal_entries(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of `eq` and `ne` of arrays of one extended dtype."""
+    x, y = [*args, *kwargs.values()]
+    return x == y if fun.__name__ == "eq" else x != y
 
 
 @boundary
@@ -94,7 +121,7 @@ def _of_words(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
 
 
 @boundary
-def _as_they_are(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def as_they_are(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An array of an extended dtype in that dtype; TypeError for another one."""
     x, dtype = [*args, *(kwargs[name] for name in ("x", "dtype") if name in kwargs)][:2]
     if not _is_extended(x) or dtype != x.dtype:
