@@ -52,10 +52,17 @@ class KeyReuseError(RuntimeError):
 
 
 class InconclusiveDimensionOperation(Exception):
-    """An operation on symbolic dimensions has no definite result. Nothing raises it: dimensions are numbers.
+    """A program asked about a symbolic dimension what its variables do not decide, such as whether `b >= 2`.
 
-    >>> issubclass(InconclusiveDimensionOperation, Exception)
-    True
+    >>> from pullback import export
+    >>> b, = export.symbolic_shape("b")
+    >>> b >= 1, b == 2  # dimensions that differ in form differ
+    (True, False)
+    >>> try:
+    ...     b >= 2
+    ... except InconclusiveDimensionOperation:
+    ...     print("for which b?")
+    for which b?
     """
 
 

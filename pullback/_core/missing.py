@@ -29,13 +29,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ("version", "use __version__; under pullback.as_jax, jax.version is there"),
     ),
-    "pullback.export": (
-        (
-            "SymbolicScope is_symbolic_dim symbolic_args_specs symbolic_shape",
-            "refused: types have concrete sizes here, so that a function is traced for each: export it for each size "
-            "that you need, or for the largest and pad",
-        ),
-    ),
     "pullback.lax": (("precv psend ragged_all_to_all", DEVICES),),
     "pullback.extend": (("lowering mlir pallas sharding xla", INTERNAL),),
     "pullback.extend.core": (

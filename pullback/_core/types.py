@@ -13,7 +13,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.errors import described
+from pullback._core.errors import InconclusiveDimensionOperation, described
 from pullback._core.sharding import unspread
 from pullback._core.typing import AnyValue, DTypeLike, Shape, ShapeLike
 
@@ -187,16 +187,34 @@ def make_aval(shape: tuple[int, ...], dtype: np.dtype, weak_type: bool = False) 
     return aval
 
 
-def canonical_dimension(d: SupportsIndex) -> int:
-    """One entry of a shape as an int; TypeError unless it is a concrete non-negative integer."""
+def as_size(n: Any) -> Any:
+    """An integer as an int; a symbolic dimension as it is. TypeError for others."""
     try:
-        size = operator.index(d)
+        return operator.index(n)
+    except InconclusiveDimensionOperation:
+        return n
+
+
+def at_least(n: Any, bound: int) -> bool:
+    """Whether a size is known to be at least a bound: for a choice among forms that are all right."""
+    return n >= bound if type(n) is int else n.is_at_least(bound)
+
+
+def at_most(n: Any, bound: int) -> bool:
+    """Whether a size is known to be at most a bound."""
+    return n <= bound if type(n) is int else n.is_at_most(bound)
+
+
+def canonical_dimension(d: SupportsIndex) -> int:
+    """One entry of a shape as an int, a symbolic one as it is. TypeError unless it is a non-negative integer."""
+    try:
+        size = as_size(d)
     except TypeError:
         raise TypeError(
             f"shapes must be made of concrete integers, got {described(d)}. "
             "Under jit, a size that depends on data must be a static argument."
         ) from None
-    if size < 0:
+    if type(size) is int and size < 0:
         raise ValueError(f"shapes must be made of non-negative integers, got {size}")
     return size
 

@@ -13,7 +13,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.lazy import LateModule
 from pullback._core.primitive import Primitive
-from pullback._core.types import make_aval
+from pullback._core.types import at_least, at_most, make_aval
 from pullback._core.typing import DTypeLike
 from pullback._ops.reduce import highest, lowest
 from pullback._ops.rules import zero_jvp
@@ -47,9 +47,9 @@ def _arg_extreme(name: str, find, direction: str, identity) -> Primitive:
     def lower(ctx, x, axes, index_dtype):
         (axis,) = axes
         n = x.aval.shape[axis]
-        if n <= by_size.UNROLLED:
+        if at_most(n, by_size.UNROLLED):
             return _by_pairs(ctx, x, axis, index_dtype, direction, identity)
-        if axis == x.aval.ndim - 1 and n >= by_size.ARG_ROW and by_size.runs_on_host(ctx, [x], ctx.out_avals):
+        if axis == x.aval.ndim - 1 and at_least(n, by_size.ARG_ROW) and by_size.runs_on_host(ctx, [x], ctx.out_avals):
             return by_size.on_host(ctx, f"{__name__}:{name}_on_host", [x], ctx.out_avals)[0]
         return _by_keys(ctx, x, axis, index_dtype, name == "argmax")
 
@@ -102,7 +102,7 @@ def _by_keys(ctx, x, axis, index_dtype, largest):
     """Two reductions of integers, which XLA vectorizes: the extreme, and the first position of what is equal to it."""
     keys = _keys(ctx, x, largest)
     aval, n = keys.aval, x.aval.shape[axis]
-    number = _INT if n < 2**31 else _LONG
+    number = _LONG if at_least(n, 2**31) else _INT
     position = ctx.op("stablehlo.iota", [], make_aval(aval.shape, number), f"iota_dimension = {axis} : i64")
     others = [i for i in range(aval.ndim) if i != axis]
     info = np.iinfo(aval.dtype)

@@ -20,7 +20,6 @@ from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_in_dim, instantiate, move_axis
 from pullback._ops.slicing import axis_of
 from pullback._ops.slicing import slice as slice_op
-from pullback._xla.attributes import int_array
 
 # --- concatenate ---
 
@@ -138,19 +137,11 @@ def _split_type(x, sizes, axis):
 
 
 def _split_lower(ctx, x, sizes, axis):
-    outs, start, avals = [], 0, ctx.out_avals
-    for n, aval in zip(sizes, avals, strict=True):
+    outs, start = [], 0
+    for n in sizes:
         starts, limits = [0] * x.aval.ndim, list(x.aval.shape)
         starts[axis], limits[axis] = start, start + n
-        outs.append(
-            ctx.op(
-                "stablehlo.slice",
-                [x],
-                aval,
-                f"limit_indices = {int_array(limits)}, start_indices = {int_array(starts)}, "
-                f"strides = {int_array((1,) * x.aval.ndim)}",
-            )
-        )
+        outs.append(ctx.slice(x, starts, limits, (1,) * x.aval.ndim))
         start += n
     return outs
 

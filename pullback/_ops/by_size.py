@@ -33,7 +33,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pullback._core.lazy import LateModule
-from pullback._core.types import ShapedArray
+from pullback._core.types import ShapedArray, at_least
 
 if TYPE_CHECKING:
     from pullback._xla import kernel_calls
@@ -50,7 +50,7 @@ UNROLLED, ARG_ROW = 16, 48
 def runs_on_host(ctx: Block, xs: Sequence[Value], out_avals: Sequence[ShapedArray]) -> bool:
     """Whether a routine of NumPy's does the work of an operation on arrays of one size."""
     least = HOST_IN_LOOP if ctx.module.loops else HOST
-    return xs[0].aval.size >= least and kernel_calls.can_call(ctx, [*(x.aval for x in xs), *out_avals])
+    return at_least(xs[0].aval.size, least) and kernel_calls.can_call(ctx, [*(x.aval for x in xs), *out_avals])
 
 
 def on_host(ctx: Block, name: str, xs: Sequence[Value], out_avals: Sequence[ShapedArray], *numbers: int) -> list[Value]:

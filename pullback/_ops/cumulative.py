@@ -10,6 +10,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
+from pullback._core.dimensions import Dimension
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
@@ -50,12 +51,14 @@ def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Ca
 
     def lower(ctx, x, axis, reverse):
         out = x.aval
-        if not out.size:
+        if out.size == 0:
             return x
         x = ctx.convert(x, accumulator(out.dtype))
         start = identity(x.aval.dtype)
 
         def window(x):
+            if isinstance(x.aval.shape[axis], Dimension):
+                return _by_doubling(ctx, x, axis, reverse, combine, start)
             return _window(ctx, x, axis, reverse, combine, start)
 
         by_blocks = pays(ctx, x, axis, costly=combine is _logaddexp)
@@ -78,6 +81,31 @@ def _window(ctx, x, axis, reverse, combine, identity):
     region = ctx.region([scalar, scalar], lambda block, ab: [combine(block, ab)])
     attributes = f"window_dimensions = {int_array(window)}, padding = {int_matrix(pads)}"
     return ctx.op("stablehlo.reduce_window", [x, ctx.constant(identity, scalar)], x.aval, attributes, [region])
+
+
+def _by_doubling(ctx, x, axis, reverse, combine, identity):
+    """The result by parts that double in length, for an axis whose length the program is told when it is called."""
+    number = make_aval((), np.dtype(np.int32))
+    n = x.aval.shape[axis]
+    filling = ctx.constant(identity, x.aval)
+    whole = make_aval(tuple(2 * m if i == axis else m for i, m in enumerate(x.aval.shape)), x.aval.dtype)
+
+    def test(block, args):
+        return [block.compare("LT", args[0], block.dimension(n))]
+
+    def step(block, args):
+        by, x, filling = args
+        zero = block.constant(0, number)
+        start = by if reverse else block.op("stablehlo.subtract", [block.dimension(n), by])
+        both = block.op(
+            "stablehlo.concatenate", [x, filling] if reverse else [filling, x], whole, f"dimension = {axis} : i64"
+        )
+        starts = [start if i == axis else zero for i in range(x.aval.ndim)]
+        moved = block.dynamic_slice(both, starts, x.aval.shape)
+        twice = block.op("stablehlo.multiply", [by, block.constant(2, number)])
+        return [twice, combine(block, [x, moved]), filling]
+
+    return ctx.loop([ctx.constant(1, number), x, filling], test, step)[1]
 
 
 def _op(name):

@@ -40,7 +40,7 @@ def pays(ctx: Block, x: Value, axis: int, costly: bool) -> bool:
     """
     module, aval = ctx.module, x.aval
     here = module.platform == "cpu" and not (module.leaves or module.is_spread)
-    large = aval.size >= _LARGE and axis < aval.ndim - 1
+    large = here and aval.size >= _LARGE and axis < aval.ndim - 1
     return here and aval.shape[axis] >= LEAST and (costly or large)
 
 

@@ -35,7 +35,6 @@ from pullback._ops.shape import (
     zeros_like_aval,
 )
 from pullback._ops.slicing import axis_of
-from pullback._xla.attributes import int_array
 
 _INDEX = np.dtype(np.int32)
 
@@ -219,9 +218,7 @@ def _dynamic_slice_batch(trace, args, dims, slice_sizes):
 
 dynamic_slice_p.abstract_eval = _dynamic_slice_type
 dynamic_slice_p.kernel = lambda x, *starts, slice_sizes: x[_window(x, slice_sizes, starts)]
-dynamic_slice_p.lower = lambda ctx, x, *starts, slice_sizes: ctx.op(
-    "stablehlo.dynamic_slice", [x, *starts], ctx.out_avals[0], f"slice_sizes = {int_array(slice_sizes)}"
-)
+dynamic_slice_p.lower = lambda ctx, x, *starts, slice_sizes: ctx.dynamic_slice(x, starts, slice_sizes)
 dynamic_slice_p.jvp = _dynamic_slice_jvp
 dynamic_slice_p.transpose = _dynamic_slice_transpose
 dynamic_slice_p.batch = _dynamic_slice_batch
@@ -336,7 +333,7 @@ def _dynamic_slice_add_kernel(x, update, *starts):
 
 
 def _dynamic_slice_add_lower(ctx, x, update, *starts):
-    part = ctx.op("stablehlo.dynamic_slice", [x, *starts], update.aval, f"slice_sizes = {int_array(update.aval.shape)}")
+    part = ctx.dynamic_slice(x, starts, update.aval.shape)
     total = ctx.op("stablehlo.add", [part, update])
     return ctx.op("stablehlo.dynamic_update_slice", [x, total, *starts], ctx.out_avals[0])
 

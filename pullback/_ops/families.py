@@ -13,6 +13,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, lift
+from pullback._core.errors import InconclusiveDimensionOperation
 from pullback._core.primitive import Primitive
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, DTypeLike, F
@@ -61,7 +62,10 @@ def operands(name: str, *args: AnyValue) -> list[Array]:
 
 def scalar_like(value: AnyValue, dtype: np.dtype) -> Array:
     """A weakly typed scalar constant in a dtype, for use in rules."""
-    return array_of(make_aval((), dtype, True), dtype.type(value))
+    try:
+        return array_of(make_aval((), dtype, True), dtype.type(value))
+    except InconclusiveDimensionOperation:
+        return value.to_array(dtype)  # a symbolic dimension
 
 
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:

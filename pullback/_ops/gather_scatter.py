@@ -11,7 +11,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
-from pullback._core.types import ShapedArray, make_aval
+from pullback._core.types import ShapedArray, at_least, make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import accumulator
 from pullback._ops.assemble import broadcasted_iota
@@ -86,16 +86,16 @@ def _check_numbers(name: str, numbers: GatherDimensionNumbers, x, indices, sizes
 
 
 def _last_starts(x, indices, numbers, sizes):
-    """The last start for which a window is inside, per component of the index vector, in the indices' dtype."""
-    top = dtypes.iinfo(indices.dtype).max
-    return np.array([min(x.shape[d] - sizes[d], int(top)) for d in numbers.start_index_map], indices.dtype)
+    """The last start for which a window is inside, per component of the index vector, within the indices' dtype."""
+    top = int(dtypes.iinfo(indices.dtype).max)
+    last = [x.shape[d] - sizes[d] for d in numbers.start_index_map]
+    return [top if at_least(n, top) else n for n in last]
 
 
 def _bounds(ctx, x, indices, numbers, sizes):
     """Constants of the indices' type: the first and the last start of a window that is inside."""
     last = _last_starts(x.aval, indices.aval, numbers, sizes)
-    upper = ctx.constant(last, make_aval(last.shape, last.dtype))
-    upper = ctx.broadcast(upper, indices.aval.shape)
+    upper = ctx.broadcast(ctx.vector(last, indices.aval.dtype), indices.aval.shape)
     return ctx.full_like(indices, 0), upper
 
 
@@ -185,10 +185,10 @@ def _gather_lower(
         f"operand_batching_dims = {_bracket(n.operand_batching_dims)}, "
         f"start_indices_batching_dims = {_bracket(n.start_indices_batching_dims)}, "
         f"start_index_map = {_bracket(n.start_index_map)}, index_vector_dim = {indices.aval.ndim - 1}>, "
-        f"slice_sizes = {int_array(slice_sizes)}, indices_are_sorted = {str(indices_are_sorted).lower()}"
+        f"indices_are_sorted = {str(indices_are_sorted).lower()}"
     )
     # the operation itself clamps, as mode clip requires
-    result = ctx.op("stablehlo.gather", [x, indices], out, attrs)
+    result = ctx.gather(x, indices, slice_sizes, out, attrs)
     if mode is not FILL or not n.start_index_map:
         return result
     low, high = _bounds(ctx, x, indices, n, slice_sizes)

@@ -23,7 +23,7 @@ import numpy as np
 from pullback._core.array import array_of
 from pullback._core.lazy import LateModule
 from pullback._core.primitive import Primitive
-from pullback._core.types import make_aval
+from pullback._core.types import at_least, make_aval
 from pullback._ops.complex_parts import lowering
 from pullback._ops.expressions import Expr, polynomial, where_any, written
 
@@ -170,7 +170,7 @@ def if_large(large: Callable | str, plain: Callable) -> Callable:
 
     def lower(ctx, x, *others):
         aval = x.aval
-        if aval.dtype != _SINGLE or aval.size < LARGE:
+        if aval.dtype != _SINGLE or not at_least(aval.size, LARGE):
             return plain(ctx, x, *others)
         if callable(large):
             return large(ctx, x, *others)

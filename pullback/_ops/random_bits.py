@@ -18,11 +18,10 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.primitive import Primitive
-from pullback._core.types import ShapedArray, make_aval
+from pullback._core.types import ShapedArray, at_most, make_aval
 from pullback._ops.families import broadcast_shapes, elementwise_batch, elementwise_lower
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, move_axis
-from pullback._xla.attributes import int_array
 from pullback._xla.lowering import Block, Value
 from pullback._xla.single_operations import single_equation
 
@@ -172,13 +171,7 @@ def _emit_encrypted_counters(ctx: Block, keys: Value, shape: tuple[int, ...]) ->
 
 def _half(ctx: Block, keys: Value, i: int) -> Value:
     lead = keys.aval.shape[:-1]
-    limits = f"limit_indices = {int_array((*lead, i + 1))}, start_indices = {int_array((*(0,) * len(lead), i))}, "
-    part = ctx.op(
-        "stablehlo.slice",
-        [keys],
-        make_aval((*lead, 1), _U32),
-        limits + f"strides = {int_array((1,) * (len(lead) + 1))}",
-    )
+    part = ctx.slice(keys, (*(0,) * len(lead), i), (*lead, i + 1), (1,) * (len(lead) + 1))
     return ctx.reshape(part, lead)
 
 
@@ -187,7 +180,7 @@ def _emit_counters(ctx: Block, shape: tuple[int, ...], skipped: int) -> list[Val
 
     A sum, not a reshaped iota, since each device of a sharded program can then compute its own part.
     """
-    small = math.prod(shape[skipped:]) <= 1 << 32
+    small = at_most(math.prod(shape[skipped:]), 1 << 32)
     wide = make_aval(shape, _U32 if small else np.dtype(np.uint64))
     total = ctx.constant(0, wide)
     for axis in range(skipped, len(shape)):

@@ -151,7 +151,7 @@ def reduce_min(operand: ArrayLike, axes: Sequence[int]) -> Array:
 def _prod_jvp(primals, tangents, axes):
     (x,), (t,) = primals, tangents
     y = reduce_prod_p.bind(x, axes=axes)
-    if type(t) is Zero or not x.aval.size:
+    if type(t) is Zero or x.aval.size == 0:
         return y, zero_of(y.aval)
     kept = tuple(i for i in range(x.aval.ndim) if i not in axes)
     outer = tuple(x.aval.shape[i] for i in kept)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array, ArrayLike, distinct, lift
+from pullback._core.errors import InconclusiveDimensionOperation
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
-from pullback._core.types import ShapedArray, make_aval
+from pullback._core.types import ShapedArray, as_size, at_least, make_aval
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.compare import select
@@ -56,6 +57,8 @@ def slice(
 def _ints(name: str, values: Sequence[Any]) -> tuple[int, ...]:
     try:
         return tuple(map(operator.index, values))
+    except InconclusiveDimensionOperation:
+        return tuple(map(as_size, values))
     except TypeError as error:
         raise TypeError(f"{name}: positions and sizes must be Python integers, got {values!r}: {error}") from None
 
@@ -87,13 +90,7 @@ def _slice_kernel(x, start_indices, limit_indices, strides):
 
 def _slice_lower(ctx, x, start_indices, limit_indices, strides):
     steps = (1,) * x.aval.ndim if strides is None else strides
-    return ctx.op(
-        "stablehlo.slice",
-        [x],
-        ctx.out_avals[0],
-        f"limit_indices = {int_array(limit_indices)}, start_indices = {int_array(start_indices)}, "
-        f"strides = {int_array(steps)}",
-    )
+    return ctx.slice(x, start_indices, limit_indices, steps)
 
 
 class ScatteredSlice(Scattered):
@@ -105,14 +102,14 @@ class ScatteredSlice(Scattered):
         (ct,), starts, steps = self.operands, self.params["start_indices"], self.params["strides"]
         config = []
         for n, start, m, step in zip(self.aval.shape, starts, ct.aval.shape, steps, strict=True):
-            covered = start + (m - 1) * step + 1 if m else start
-            config.append((start, n - covered, step - 1 if m else 0))
+            covered = start if m == 0 else start + (m - 1) * step + 1
+            config.append((start, n - covered, 0 if m == 0 else step - 1))
         return pad(ct, scalar(ct, 0), config)
 
     def added_to(self, total: Array) -> Array:
         (ct,), steps = self.operands, self.params["strides"]
         # the compiler fuses an addition of a padded array with others; a small part is better added in place
-        if any(s != 1 for s in steps) or self.aval.size < _FEW_PARTS * ct.aval.size:
+        if any(s != 1 for s in steps) or not at_least(self.aval.size - _FEW_PARTS * ct.aval.size, 0):
             return add(total, self.dense())
         return slice_add_p.bind(total, ct, start_indices=self.params["start_indices"])
 
@@ -175,7 +172,7 @@ def _slice_add_kernel(x, update, start_indices):
 def _slice_add_lower(ctx, x, update, start_indices):
     index = make_aval((), np.dtype(np.int32))
     starts = [ctx.constant(b, index) for b in start_indices]
-    part = ctx.op("stablehlo.dynamic_slice", [x, *starts], update.aval, f"slice_sizes = {int_array(update.aval.shape)}")
+    part = ctx.dynamic_slice(x, starts, update.aval.shape)
     total = ctx.op("stablehlo.add", [part, update])
     return ctx.op("stablehlo.dynamic_update_slice", [x, total, *starts], ctx.out_avals[0])
 
@@ -223,8 +220,8 @@ def slice_in_dim(
     x = lift(operand)
     axis = axis_of("slice_in_dim", axis, x.aval)
     n = x.aval.shape[axis]
-    start = 0 if start_index is None else operator.index(start_index)
-    limit = n if limit_index is None else operator.index(limit_index)
+    start = 0 if start_index is None else as_size(start_index)
+    limit = n if limit_index is None else as_size(limit_index)
     starts, limits, steps = [0] * x.aval.ndim, list(x.aval.shape), [1] * x.aval.ndim
     starts[axis], limits[axis] = start + n if start < 0 else start, limit + n if limit < 0 else limit
     steps[axis] = stride
@@ -277,7 +274,7 @@ def pad(operand: ArrayLike, padding_value: ArrayLike, padding_config: Sequence[t
     """
     x, value = operands("pad", operand, padding_value)
     config = tuple(_ints("pad", entry) for entry in padding_config)
-    if not any(map(any, config)) and len(config) == x.aval.ndim:
+    if all(n == 0 for entry in config for n in entry) and len(config) == x.aval.ndim:
         _pad_type(x.aval, value.aval, config)
         return distinct(x, operand)
     return pad_p.bind(x, value, padding_config=config)
@@ -326,13 +323,7 @@ def _pad_kernel(x, value, padding_config):
 def _pad_lower(ctx, x, value, padding_config):
     x, paddings = without_cut_elements(ctx, x, [(low, high, interior + 1) for low, high, interior in padding_config])
     low, high, steps = zip(*paddings, strict=True) if paddings else ((), (), ())
-    return ctx.op(
-        "stablehlo.pad",
-        [x, value],
-        ctx.out_avals[0],
-        f"edge_padding_low = {int_array(low)}, edge_padding_high = {int_array(high)}, "
-        f"interior_padding = {int_array([step - 1 for step in steps])}",
-    )
+    return ctx.pad(x, value, low, high, [step - 1 for step in steps], ctx.out_avals[0])
 
 
 def _pad_jvp(primals, tangents, padding_config):

@@ -34,7 +34,7 @@ _INDEX = np.dtype(np.int32)
 def along_axis(x: Array, indices: Array, axis: int) -> Array:
     """Elements of `x` at indices along an axis; all other axes are paired. Indices must be
     valid."""
-    if not indices.aval.size:
+    if indices.aval.size == 0:
         return full(indices.aval.shape, 0, x.aval.dtype, x.aval.weak_type)  # no window fits into an empty axis
     others = tuple(i for i in range(x.aval.ndim) if i != axis)
     numbers = GatherDimensionNumbers((), (axis,), (axis,), others, others)

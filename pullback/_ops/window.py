@@ -96,7 +96,7 @@ def _window_primitive(name, op, identity, accepts) -> Primitive:
 
     def lower(ctx, x, **window):
         out = ctx.out_avals[0]
-        if not out.size or not x.aval.size:
+        if out.size == 0 or x.aval.size == 0:
             return ctx.constant(identity(out.dtype), out.strip_weak_type())
         x = ctx.convert(x, accumulator(out.dtype)) if op == "stablehlo.add" else x
         scalar = make_aval((), x.aval.dtype)
@@ -157,7 +157,7 @@ def _extreme(name, op, where_p, identity) -> Primitive:
     def jvp(primals, tangents, **window):
         (x,), (t,) = primals, tangents
         y = p.bind(x, **window)
-        if type(t) is Zero or not x.aval.size:
+        if type(t) is Zero or x.aval.size == 0:
             return y, zero_of(y.aval)
         # windows of padding only have index -1, at which the gather reads 0
         position = where_p.bind(x, **window)
@@ -182,7 +182,7 @@ def _where_extreme(name, direction, identity) -> Primitive:
 
     def lower(ctx, x, **window):
         out = ctx.out_avals[0]
-        if not out.size or not x.aval.size:
+        if out.size == 0 or x.aval.size == 0:
             return ctx.constant(-1, out)
         flat = ctx.op("stablehlo.iota", [], make_aval((x.aval.size,), _INDEX), "iota_dimension = 0 : i64")
         scalars = [make_aval((), x.aval.dtype), make_aval((), _INDEX)]

@@ -16,7 +16,7 @@ from pullback._core.errors import RuleError, boundary, described
 from pullback._core.primitive import HigherOrder
 from pullback._core.refs import Ref, make_ref
 from pullback._core.trace import Tracer, is_linear
-from pullback._core.types import ShapedArray
+from pullback._core.types import ShapedArray, at_least
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._ops.scattered import Scattered, added, in_place
@@ -158,7 +158,7 @@ class Parts(GradAccum):
             self.total.add(ct)
             return
         self.scattered.append(ct)
-        if sum([x.aval.size for part in self.scattered for x in part.operands]) >= self.aval.size:
+        if at_least(sum([x.aval.size for part in self.scattered for x in part.operands]) - self.aval.size, 0):
             for part in self.scattered:
                 self.total.add(part)
             self.scattered = []

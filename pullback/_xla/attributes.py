@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from pullback._core.typing import AnyValue
 
 def int_array(values: Sequence[int]) -> str:
     """An MLIR attribute holding 64-bit integers."""
-    return f"array<i64: {', '.join(map(str, values))}>" if len(values) else "array<i64>"
+    return f"array<i64: {', '.join([str(index(n)) for n in values])}>" if len(values) else "array<i64>"
 
 
 def int_matrix(rows: Sequence[Sequence[int]]) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 
 from pullback._core.types import ShapedArray
 from pullback._xla.engine import xla_client
-from pullback._xla.lowering import Block, Value, tensor_type
+from pullback._xla.lowering import Block, Value
+from pullback._xla.tensor_types import tensor_type
 
 _CAPSULE = b"xla._CUSTOM_CALL_TARGET"
 # the names under which functions were made known

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core import dtypes
-from pullback._core.errors import RuleNotDefinedError
+from pullback._core.errors import InconclusiveDimensionOperation, RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, Var
 from pullback._core.primitive import missing_rule_message
 from pullback._core.sharding import Sharding
@@ -24,46 +23,9 @@ from pullback._xla.engine import carrier, is_stand_in, is_widened
 from pullback._xla.manual import Manual
 from pullback._xla.outlining import Part, parts, repeated_calls
 from pullback._xla.spread import Spread
+from pullback._xla.tensor_types import tensor_type
 
-_ELEMENTS = {
-    np.dtype(bool): "i1",
-    np.dtype(np.int8): "i8",
-    np.dtype(np.int16): "i16",
-    np.dtype(np.int32): "i32",
-    np.dtype(np.int64): "i64",
-    np.dtype(np.uint8): "ui8",
-    np.dtype(np.uint16): "ui16",
-    np.dtype(np.uint32): "ui32",
-    np.dtype(np.uint64): "ui64",
-    np.dtype(np.float16): "f16",
-    np.dtype(np.float32): "f32",
-    np.dtype(np.float64): "f64",
-    np.dtype(np.complex64): "complex<f32>",
-    np.dtype(np.complex128): "complex<f64>",
-    dtypes.bfloat16: "bf16",
-    dtypes.int4: "i4",
-    dtypes.uint4: "ui4",
-    dtypes.float8_e4m3fn: "f8E4M3FN",
-    dtypes.float8_e5m2: "f8E5M2",
-    dtypes.float8_e4m3b11fnuz: "f8E4M3B11FNUZ",
-    dtypes.float8_e4m3fnuz: "f8E4M3FNUZ",
-    dtypes.float8_e5m2fnuz: "f8E5M2FNUZ",
-    dtypes.float8_e3m4: "f8E3M4",
-    dtypes.float8_e4m3: "f8E4M3",
-    dtypes.float8_e8m0fnu: "f8E8M0FNU",
-    dtypes.float0: "i1",
-}
-_types: dict[ShapedArray, str] = {}
 _ORDER = make_aval((), np.dtype(np.int32))
-
-
-def tensor_type(aval: ShapedArray) -> str:
-    """The MLIR name of an array type, such as `tensor<3x4xf32>`."""
-    text = _types.get(aval)
-    if text is None:
-        dims = "".join(f"{d}x" for d in aval.shape)
-        text = _types[aval] = f"tensor<{dims}{_ELEMENTS[aval.dtype]}>"
-    return text
 
 
 # XLA inlines calls, unless it is told not to
@@ -254,6 +216,47 @@ class Block:
             return x
         return self.op("stablehlo.reshape", [x], make_aval(shape, x.aval.dtype))
 
+    def slice(self, x: Value, starts: Sequence[int], limits: Sequence[int], steps: Sequence[int]) -> Value:
+        """The part of `x` between positions, every so many-th entry."""
+        sizes = [(limit - start + step - 1) // step for start, limit, step in zip(starts, limits, steps, strict=True)]
+        attributes = (
+            f"limit_indices = {int_array(limits)}, start_indices = {int_array(starts)}, strides = {int_array(steps)}"
+        )
+        return self.op("stablehlo.slice", [x], make_aval(tuple(sizes), x.aval.dtype), attributes)
+
+    def dynamic_slice(self, x: Value, starts: Sequence[Value], sizes: tuple[int, ...]) -> Value:
+        """The part of `x` of these sizes from a place on, or from the last place where there is as much."""
+        out = make_aval(sizes, x.aval.dtype)
+        return self.op("stablehlo.dynamic_slice", [x, *starts], out, f"slice_sizes = {int_array(sizes)}")
+
+    def pad(
+        self,
+        x: Value,
+        value: Value,
+        low: Sequence[int],
+        high: Sequence[int],
+        interior: Sequence[int],
+        out: ShapedArray,
+    ) -> Value:
+        """`x` with so many entries `value` before, behind and between its own."""
+        attributes = (
+            f"edge_padding_low = {int_array(low)}, edge_padding_high = {int_array(high)}, "
+            f"interior_padding = {int_array(interior)}"
+        )
+        return self.op("stablehlo.pad", [x, value], out, attributes)
+
+    def gather(self, x: Value, indices: Value, sizes: Sequence[int], out: ShapedArray, attributes: str) -> Value:
+        """The windows of `x` of these sizes at indices."""
+        return self.op("stablehlo.gather", [x, indices], out, f"{attributes}, slice_sizes = {int_array(sizes)}")
+
+    def vector(self, numbers: Sequence[int], dtype: np.dtype) -> Value:
+        """A constant of one axis."""
+        return self.constant(numbers, make_aval((len(numbers),), dtype))
+
+    def dimension(self, d: AnyValue) -> Value:
+        """A dimension as a number."""
+        return self.constant(d, _ORDER)
+
     def compare(self, direction: str, x: Value, y: Value) -> Value:
         """An elementwise comparison: EQ, NE, LT, LE, GT, GE."""
         return self.op(
@@ -270,7 +273,7 @@ class Block:
         end: str = "stablehlo.return",
     ) -> str:
         """The text of a region: `body` gets a block and its arguments and returns what the region yields."""
-        block = Block(self.module, self.counter)
+        block = type(self)(self.module, self.counter)
         args = [Value(block.fresh(), aval) for aval in avals]
         outs = body(block, args)
         head = ", ".join(f"{a.name}: {tensor_type(a.aval)}" for a in args)
@@ -381,7 +384,12 @@ def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
         ctx.out_avals = [v.aval for v in outvars]
         start, outer = len(ctx.lines), ctx.module.scopes
         ctx.module.scopes = names = outer + eqn.scopes
-        out = primitive.lower(ctx, *operands, **eqn.params)
+        try:
+            out = primitive.lower(ctx, *operands, **eqn.params)
+        except InconclusiveDimensionOperation as error:
+            raise NotImplementedError(
+                f"'{primitive.name}', applied at {eqn.location}, has no form for symbolic dimensions here: {error}"
+            ) from None
         ctx.module.scopes = outer
         if names:
             _name_lines(ctx.lines, start, "/".join([*names, primitive.name]))

@@ -10,13 +10,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pullback._core.dimension_values import steps_to_solve
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._xla import foreign, lapack, mlir
-from pullback._xla.lowering import Block, Module, Value, emit_main, lower_jaxpr, tensor_type
+from pullback._xla.lowering import Block, Module, Value, emit_main, lower_jaxpr
 from pullback._xla.outlining import repeated_calls
 from pullback._xla.spread import Spread
+from pullback._xla.symbolic import SymbolicBlock, SymbolicModule
+from pullback._xla.tensor_types import tensor_type
 
 _INDEX = make_aval((), np.dtype(np.int32))
 # functions of the engine and of jaxlib whose names and meanings are kept, by how they begin: of linear algebra on each
@@ -55,13 +58,17 @@ def lower_portable(jaxpr: Jaxpr, platforms: Sequence[str], spread: Spread | None
 
 
 def _module(jaxpr: Jaxpr, platform: str, one_of_several: bool, spread: Spread | None) -> Module:
-    module = Module()
+    steps = steps_to_solve([aval.shape for aval in jaxpr.in_avals])
+    module = SymbolicModule() if steps else Module()
     module.spread, module.platform, module.leaves = spread, platform, True
     module.names["main"] = 1
-    module.repeated = repeated_calls(jaxpr)
-    block = Block(module)
+    block = SymbolicBlock(module) if steps else Block(module)
     first = int(one_of_several)
     inputs = [Value(f"%arg{i + first}", v.aval) for i, v in enumerate(jaxpr.invars)]
+    if isinstance(module, SymbolicModule) and isinstance(block, SymbolicBlock):
+        module.read_variables(block, inputs, steps)
+    else:
+        module.repeated = repeated_calls(jaxpr)
     outs = lower_jaxpr(block, jaxpr, inputs)
     if module.callbacks:
         raise NotImplementedError("it calls Python functions, which stay in this process")

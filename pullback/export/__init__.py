@@ -12,6 +12,7 @@ from pullback.export._exporting import OLDEST_CONVENTION as minimum_supported_ca
 from pullback.export._exporting import default_export_platform, export
 from pullback.export._files import deserialize
 from pullback.export._flatbuffers import MalformedFileError
+from pullback.export._symbolic import SymbolicScope, is_symbolic_dim, symbolic_args_specs, symbolic_shape
 from pullback.export._trees import register_namedtuple_serialization, register_pytree_node_serialization
 from pullback.export._types import DisabledSafetyCheck
 
@@ -19,13 +20,17 @@ __all__ = [
     "DisabledSafetyCheck",
     "Exported",
     "MalformedFileError",
+    "SymbolicScope",
     "default_export_platform",
     "deserialize",
     "export",
+    "is_symbolic_dim",
     "maximum_supported_calling_convention_version",
     "minimum_supported_calling_convention_version",
     "register_namedtuple_serialization",
     "register_pytree_node_serialization",
+    "symbolic_args_specs",
+    "symbolic_shape",
 ]
 
 MalformedFileError.__module__ = __name__  # where users see it

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from pullback._core.array import lift
+import numpy as np
+
+from pullback._core.array import array_of, lift
 from pullback._core.errors import RuleNotDefinedError
 from pullback._core.jaxpr import Equation
 from pullback._core.meshes import AbstractMesh
@@ -24,6 +26,7 @@ from pullback._xla.lowering import Block, Value
 from pullback._xla.placed_programs import run_where_they_are, runs_elsewhere
 from pullback._xla.portable import emit_call
 from pullback._xla.spread import Spread
+from pullback._xla.symbolic import is_symbolic
 from pullback.export._exported import Exported, later
 from pullback.export._types import DisabledSafetyCheck, NamedAxes
 
@@ -33,6 +36,8 @@ later.primitive = call_exported_p
 
 def call_flat(exported: Exported, leaves: Sequence[Any]) -> list[Any]:
     """The results of an exported function, as flat lists of arrays."""
+    if exported.is_symbolic:
+        exported = later.at_sizes(exported, [x.aval for x in leaves])
     _check_types(exported, leaves)
     if exported.has_program or not exported.has_vjp():
         return call_exported_p.bind(*leaves, exported=exported)
@@ -42,11 +47,13 @@ def call_flat(exported: Exported, leaves: Sequence[Any]) -> list[Any]:
 def _check_types(exported: Exported, leaves: Sequence[Any]) -> None:
     for i, (x, aval) in enumerate(zip(leaves, exported.in_words, strict=True)):
         if not matches(aval, x.aval):
-            path = keystr(tree_flatten_with_path(skeleton(exported.in_tree))[0][i][0])
-            raise ValueError(
-                f"the exported function {exported.fun_name}: (args, kwargs){path} must have the type "
-                f"{aval.str_short()}, got {x.aval.str_short()}"
-            )
+            raise ValueError(f"{place(exported, i)} must have the type {aval.str_short()}, got {x.aval.str_short()}")
+
+
+def place(exported: Exported, i: int) -> str:
+    """The name of a leaf of the arguments, for messages."""
+    path = keystr(tree_flatten_with_path(skeleton(exported.in_tree))[0][i][0])
+    return f"the exported function {exported.fun_name}: (args, kwargs){path}"
 
 
 def _with_vjp(exported: Exported) -> DerivedCall:
@@ -60,7 +67,7 @@ def _with_vjp(exported: Exported) -> DerivedCall:
         return custom_call_p.bind(*primals, call=_with_vjp(exported)), list(primals), None
 
     def bwd(static, residuals, cts):
-        full = [instantiate(ct) if type(ct) is Zero else lift(ct) for ct in cts]
+        full = [_instance(ct) if type(ct) is Zero else lift(ct) for ct in cts]
         cts_in = call_flat(exported.vjp(), [*residuals, *full])
         return [None if is_trivial(ct.aval) else ct for ct in cts_in]
 
@@ -69,6 +76,12 @@ def _with_vjp(exported: Exported) -> DerivedCall:
 
     label = f"the exported function {exported.fun_name}"
     return DerivedCall(fun, exported.fun_name, label, jvp=jvp, fwd=fwd, bwd=bwd)
+
+
+def _instance(zero: Zero) -> Any:
+    """A cotangent that vanishes as the vjp in a file takes it: of an integer result an array of float0."""
+    aval = zero.aval
+    return array_of(aval, np.zeros(aval.shape, aval.dtype)) if is_trivial(aval) else instantiate(zero)
 
 
 def _refuse(exported: Exported, what: str) -> NoReturn:
@@ -92,6 +105,8 @@ def _type(*avals, exported: Exported):
 
 
 def _lower(ctx: Block, *operands: Value, exported: Exported) -> list[Value]:
+    if exported.has_program and any(is_symbolic(aval.shape) for aval in exported.in_words):
+        return ctx.inline(exported.program, operands)
     index = _platform(exported, ctx.module.platform)
     spread = ctx.module.spread
     devices = 1 if spread is None else len(spread.devices)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from pullback._core.dimensions import Dimension
 from pullback._core.errors import boundary, described
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.primitive import Primitive
@@ -27,6 +28,8 @@ class _Later:
     call_flat: Callable[[Exported, Sequence[Any]], list[Any]]
     export_vjp: Callable[[Exported], Exported]
     to_bytes: Callable[[Exported, int], bytearray]
+    read_program: Callable[[bytes, Exported, Mapping[str, Any]], Jaxpr]
+    at_sizes: Callable[[Exported, Sequence[Any]], Exported]
 
 
 later = _Later()
@@ -41,12 +44,11 @@ class Exported:
       in_avals, out_avals: the types of their leaves.
       platforms: the platforms that the module is for.
       nr_devices: the number of devices that it is for.
-      mlir_module_serialized: the module, a portable artifact of StableHLO.
       calling_convention_version: the number of the convention by which the module is called, one of JAX's.
       module_kept_var_idx: the numbers of the leaves that the module takes.
       disabled_safety_checks: the checks that were left out when the function was exported.
       ordered_effects, unordered_effects: what the function does besides returning results: nothing.
-      uses_global_constants: whether shapes have variables: in files of JAX's.
+      uses_global_constants: whether shapes have variables.
 
     >>> import pullback as pb
     >>> from pullback import export
@@ -72,7 +74,7 @@ class Exported:
         nr_devices: int,
         platforms: Sequence[str],
         disabled_safety_checks: Sequence[DisabledSafetyCheck],
-        mlir_module_serialized: bytes,
+        mlir_module_serialized: bytes | Callable[[], bytes],
         calling_convention_version: int,
         module_kept_var_idx: Sequence[int],
         uses_global_constants: bool,
@@ -89,11 +91,14 @@ class Exported:
         self.nr_devices = nr_devices
         self.platforms: tuple[str, ...] = tuple(platforms)
         self.disabled_safety_checks: tuple[DisabledSafetyCheck, ...] = tuple(disabled_safety_checks)
-        self.mlir_module_serialized = mlir_module_serialized
+        self._module = mlir_module_serialized
         self.calling_convention_version = calling_convention_version
         self.module_kept_var_idx: tuple[int, ...] = tuple(module_kept_var_idx)
         self.uses_global_constants = uses_global_constants
         self._load_program = program
+        self._stored_program: bytes | None = None
+        # by the types of arguments, the function at their sizes
+        self._at_sizes: dict[tuple[Any, ...], Exported] = {}
         self._vjp = vjp
 
     def __repr__(self) -> str:
@@ -112,6 +117,21 @@ class Exported:
         True
         """
         return str(mlir.of_artifact(self.mlir_module_serialized))
+
+    def keep_program(self, data: bytes) -> None:
+        """Have the program of a file, read when it is asked for."""
+        self._stored_program = data
+        self._load_program = lambda: later.read_program(data, self, {})
+
+    @cached_property
+    def is_symbolic(self) -> bool:
+        """Whether the shapes of arguments have variables."""
+        return any(isinstance(d, Dimension) for aval in self.in_avals for d in aval.shape)
+
+    @cached_property
+    def mlir_module_serialized(self) -> bytes:
+        """The module, a portable artifact of StableHLO."""
+        return self._module if isinstance(self._module, bytes) else self._module()
 
     @property
     def has_program(self) -> bool:

@@ -23,6 +23,7 @@ from pullback._xla import mlir
 from pullback._xla import platforms as platforms_module
 from pullback._xla.portable import lower_portable, unkept_targets
 from pullback._xla.spread import Spread
+from pullback._xla.symbolic import is_symbolic
 from pullback.export._calling import call_flat
 from pullback.export._dtypes import NUMBER_OF_DTYPE
 from pullback.export._exported import Exported, later
@@ -128,7 +129,7 @@ def _exported(traced: TracedStage, platforms: tuple[str, ...], checks: tuple[Dis
         mlir.to_artifact(text),
         NEWEST_CONVENTION,
         range(len(jaxpr.invars)),
-        False,
+        any(is_symbolic(aval.shape) for aval in jaxpr.in_avals),
         lambda: jaxpr,
         None,
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pullback._core.dimensions import Scope
 from pullback._core.errors import boundary, described
 from pullback._core.meshes import AbstractMesh
-from pullback._core.types import ShapedArray
+from pullback.export import _at_sizes  # noqa: F401, which says how calls find it
 from pullback.export._exported import Exported, later
 from pullback.export._exporting import NEWEST_CONVENTION, OLDEST_CONVENTION
 from pullback.export._flatbuffers import MalformedFileError
 from pullback.export._layout import assemble, take_apart
 from pullback.export._program import program_to_bytes
-from pullback.export._reading import program_of_bytes
 from pullback.export._trees import tree_of_table, tree_to_table
 from pullback.export._types import (
     NamedAxes,
@@ -25,7 +25,6 @@ from pullback.export._types import (
     mesh_to_table,
     named_axes_of_table,
     spec_to_table,
-    words_of,
 )
 
 # what readers of JAX's before 2026 look for; the fields tell the rest
@@ -33,7 +32,13 @@ _SERIALIZATION_VERSION = 3
 
 
 def _to_bytes(exported: Exported, vjp_order: int) -> bytearray:
-    return assemble(_to_table(exported, vjp_order), program_to_bytes(exported) if exported.has_program else b"")
+    return assemble(_to_table(exported, vjp_order), _program(exported))
+
+
+def _program(exported: Exported) -> bytes:
+    if not exported.has_program:
+        return b""
+    return program_to_bytes(exported) if exported._stored_program is None else exported._stored_program
 
 
 def _to_table(exported: Exported, vjp_order: int) -> dict[str, Any]:
@@ -87,10 +92,10 @@ def deserialize(blob: bytes | bytearray | memoryview) -> Exported:
     if not isinstance(blob, (bytes, bytearray, memoryview)):
         raise TypeError(f"deserialize: expected the bytes of a file, got {described(blob)}")
     table, program = take_apart(blob)
-    return _of_table(table, program, "")
+    return _of_table(table, program, "", Scope())
 
 
-def _of_table(table: Mapping[str, Any], program: bytes | None, at: str) -> Exported:
+def _of_table(table: Mapping[str, Any], program: bytes | None, at: str, scope: Scope) -> Exported:
     for field in ("function_name", "in_tree", "out_tree", "platforms", "mlir_module_serialized"):
         if field not in table:
             raise MalformedFileError(f"{at}{field}", "missing: this is no file of an exported function")
@@ -105,7 +110,7 @@ def _of_table(table: Mapping[str, Any], program: bytes | None, at: str) -> Expor
             names = [effect.get("type_name", "?") for effect in table[field]]
             raise MalformedFileError(f"{at}{field}", f"functions with side effects are not called here: {names}")
     in_places, out_places = _places(table, at)
-    in_avals, out_avals = _avals(table, "in", at), _avals(table, "out", at)
+    in_avals, out_avals = _avals(table, "in", at, scope), _avals(table, "out", at, scope)
     for field, given, avals in (("in", in_places, in_avals), ("out", out_places, out_avals)):
         if len(given) != len(avals):
             raise MalformedFileError(f"{at}{field}_shardings_idxs", f"{len(given)} for {len(avals)} values")
@@ -131,26 +136,23 @@ def _of_table(table: Mapping[str, Any], program: bytes | None, at: str) -> Expor
         kept,
         table.get("uses_global_constants", False),
         None,
-        _of_table(table["vjp"], None, f"{at}vjp.") if table.get("vjp") else None,
+        _of_table(table["vjp"], None, f"{at}vjp.", scope) if table.get("vjp") else None,
     )
     if program:
-        exported._load_program = lambda: program_of_bytes(program, exported)
+        exported.keep_program(program)
     return exported
 
 
-def _avals(table: Mapping[str, Any], which: str, at: str) -> list[Any]:
+def _avals(table: Mapping[str, Any], which: str, at: str, scope: Scope) -> list[Any]:
     unique, indices = table.get("unique_avals", []), table.get(f"{which}_avals_idxs")
     if not indices:
-        given = [aval_of_table(t, f"{at}{which}_avals[{i}]") for i, t in enumerate(table.get(f"{which}_avals", []))]
+        given = [
+            aval_of_table(t, f"{at}{which}_avals[{i}]", scope) for i, t in enumerate(table.get(f"{which}_avals", []))
+        ]
     else:
-        known = [aval_of_table(t, f"{at}unique_avals[{i}]") for i, t in enumerate(unique)]
+        known = [aval_of_table(t, f"{at}unique_avals[{i}]", scope) for i, t in enumerate(unique)]
         _check_indices(f"{at}{which}_avals_idxs", indices, len(known))
         given = [known[i] for i in indices]
-    for i, aval in enumerate(given):
-        if not isinstance(words_of(aval), ShapedArray):
-            raise MalformedFileError(
-                f"{at}{which}_avals[{i}].shape", f"{aval.str_short()} has variables, which are not supported here"
-            )
     return given
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from pullback import checkpoint_policies
+from pullback._core.dimensions import Dimension
 from pullback._core.jaxpr import Equation, Jaxpr
 from pullback._core.meshes import AbstractMesh, AxisType, Mesh
 from pullback._core.sharding import PartitionSpec
@@ -88,6 +89,7 @@ class Reader(Protocol):
     def jaxpr(self, number: AnyValue, where: str) -> Jaxpr: ...
     def array(self, number: AnyValue, where: str) -> Constant: ...
     def rules(self, number: AnyValue, where: str) -> DerivedCall: ...
+    def dimension(self, text: AnyValue, where: str) -> Any: ...
     def list_of(self, value: AnyValue, where: str, count: int | None = None) -> list[Any]: ...
     def object_of(self, value: AnyValue, where: str) -> dict[str, Any]: ...
     def text_of(self, value: AnyValue, where: str) -> str: ...
@@ -240,6 +242,12 @@ ENCODINGS = (
         (complex,),
         lambda writer, value, eqn, where: [write_value(writer, part, eqn, where) for part in (value.real, value.imag)],
         _read_complex,
+    ),
+    Encoding(
+        "dimension",
+        (Dimension,),
+        lambda writer, value, eqn, where: str(value),
+        lambda reader, payload, where: reader.dimension(payload, where),
     ),
     Encoding("scalar", (np.generic,), _write_scalar, _read_scalar),
     Encoding(

@@ -52,6 +52,7 @@ _MODULES = {
     "_ops.cumulative": "cumlogsumexp cummax cummin cumprod cumsum",
     "_ops.dawson": "dawson",
     "_ops.determinants": "lu_cofactors lu_det lu_slogdet",
+    "_ops.dimensions": "dimension_value",
     "_ops.dilogarithm": "spence",
     "_ops.dot": "dot_general",
     "_ops.dynamic_slicing": "dynamic_slice dynamic_slice_add dynamic_update_slice",

@@ -5,7 +5,8 @@ The program is a header, a document of JSON, compressed, and the bytes of its ar
     u32 version of the schema, u64 bytes of the compressed document, u64 of the document itself, then both parts
 
     {"writer":     "pullback 1.2",
-     "types":      [["float32", [3, 4], false], ...],           dtype, shape, weak
+     "types":      [["float32", [3, 4], false], ...],           dtype, shape, weak;
+                                                                sizes with variables as text, "2*n"
      "primitives": ["mul", ...],
      "arrays":     [[type, first byte], ...],                   constants, in the bytes that follow, little-endian
      "jaxprs":     [{"in": [type, ...], "eqns": [equation, ...], "out": [operand, ...]}, ...],
@@ -34,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.dimensions import Dimension
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, consts_to_args, without
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
@@ -137,7 +139,10 @@ class ProgramWriter:
         """The document."""
         return {
             "writer": f"pullback {__version__}",
-            "types": [[name_of_dtype(t.dtype), list(t.shape), t.weak_type] for t in self.types],
+            "types": [
+                [name_of_dtype(t.dtype), [str(d) if isinstance(d, Dimension) else d for d in t.shape], t.weak_type]
+                for t in self.types
+            ],
             "primitives": list(self.primitives),
             "arrays": self.arrays,
             "jaxprs": self.jaxprs,

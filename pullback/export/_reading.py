@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import array_of
+from pullback._core.dimension_values import evaluated
+from pullback._core.dimensions import Dimension, Scope
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
 from pullback._core.types import ShapedArray, make_aval, matches
 from pullback._core.typing import AnyValue
@@ -24,13 +26,17 @@ from pullback.export._parameters import read_value, scalar_of_bits
 from pullback.export._primitives import primitive_named
 from pullback.export._program import HEADER, MOST_EXPANDED, SCHEMA
 from pullback.export._rules import StoredRules
+from pullback.export._symbolic import dimension_of_text
 
 _LONGEST = 2**63 - 1
 _MOST_AXES = 64
 
 
-def program_of_bytes(data: bytes, exported: Exported) -> Jaxpr:
-    """The program of an exported function. MalformedFileError, naming the place, for what is none."""
+def program_of_bytes(data: bytes, exported: Exported, values: Mapping[str, Any]) -> Jaxpr:
+    """The program of an exported function, with values for variables in its shapes.
+
+    MalformedFileError, naming the place, for what is none.
+    """
     if len(data) < HEADER.size:
         raise MalformedFileError("program", f"it has {len(data)} bytes, too few for its header")
     version, packed, length = HEADER.unpack_from(data)
@@ -42,7 +48,9 @@ def program_of_bytes(data: bytes, exported: Exported) -> Jaxpr:
         )
     if packed > len(data) - HEADER.size or length > MOST_EXPANDED * (packed + 1000):
         raise MalformedFileError("program.header", f"a document of {length} bytes from {packed} of {len(data)}")
-    reader = ProgramReader(_document(data[HEADER.size : HEADER.size + packed], length), data, HEADER.size + packed)
+    document = _document(data[HEADER.size : HEADER.size + packed], length)
+    scope = next((d.scope for aval in exported.in_words for d in aval.shape if isinstance(d, Dimension)), Scope())
+    reader = ProgramReader(document, data, HEADER.size + packed, scope, values)
     main = reader.jaxpr(reader.document.get("main"), "program.main")
     reader.check_types(main.in_avals, exported.in_words, "program.main, inputs")
     reader.check_types(main.out_avals, exported.out_words, "program.main, results")
@@ -69,13 +77,19 @@ def _document(packed: bytes, length: int) -> dict[str, Any]:
     return document
 
 
+def _is_size(d: AnyValue) -> bool:
+    return isinstance(d, Dimension) or (type(d) is int and 0 <= d <= _LONGEST)
+
+
 class ProgramReader:
     """The parts of a program by their numbers, each read when it is first asked for."""
 
-    def __init__(self, document: dict[str, Any], data: bytes, arrays_at: int):
+    def __init__(self, document: dict[str, Any], data: bytes, arrays_at: int, scope: Scope, values: Mapping[str, Any]):
         self.document = document
         self.data = data
         self.arrays_at = arrays_at
+        self.scope = scope
+        self.values = values
         self._types: dict[int, ShapedArray] = {}
         self._jaxprs: dict[int, Jaxpr] = {}
         self._rules: dict[int, DerivedCall] = {}
@@ -124,6 +138,14 @@ class ProgramReader:
 
     # --- what the numbers stand for ---
 
+    def dimension(self, text: AnyValue, where: str) -> Any:
+        """A dimension with variables, or the number that it is."""
+        try:
+            d = dimension_of_text(text, self.scope)
+            return evaluated(d, self.values) if self.values else d
+        except (ValueError, KeyError, ZeroDivisionError) as error:
+            raise MalformedFileError(where, f"{text!r:.80} is no dimension: {error}") from None
+
     def type(self, number: AnyValue, where: str) -> ShapedArray:
         """A type."""
         entry = self.entry("types", number, where)
@@ -131,8 +153,8 @@ class ProgramReader:
         if known is None:
             at = f"program.types[{number}]"
             name, shape, weak = self.list_of(entry, at, 3)
-            sizes = self.list_of(shape, at)
-            if len(sizes) > _MOST_AXES or not all(type(d) is int and 0 <= d <= _LONGEST for d in sizes):
+            sizes = [self.dimension(d, at) if isinstance(d, str) else d for d in self.list_of(shape, at)]
+            if len(sizes) > _MOST_AXES or not all(map(_is_size, sizes)):
                 raise MalformedFileError(at, f"{sizes!r:.80} is the shape of no array")
             if type(weak) is not bool:
                 raise MalformedFileError(at, f"{weak!r:.40} says nothing about weakness")

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pullback._core import dtypes
+from pullback._core.dimensions import Dimension, Scope
 from pullback._core.meshes import AbstractMesh, AxisType
 from pullback._core.sharding import PartitionSpec
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback.export._dtypes import DTYPES, NUMBER_OF_DTYPE
 from pullback.export._flatbuffers import MalformedFileError
+from pullback.export._symbolic import dimension_of_text
 from pullback.random.key_arrays import KeyAval
 
 _DEVICE = 1  # the memory that arrays are in
@@ -31,21 +33,6 @@ class NamedAxes:
 
     mesh: AbstractMesh
     spec: PartitionSpec
-
-
-@dataclass(frozen=True, slots=True)
-class SymbolicAval:
-    """The type of an array whose shape has variables: `shape` are expressions as text, and numbers as text."""
-
-    shape: tuple[str, ...]
-    dtype: Any
-    weak_type: bool = False
-
-    def str_short(self) -> str:
-        """The type as `f32[b,4]`."""
-        return f"{dtypes.short_name(self.dtype)}[{','.join(self.shape)}]"
-
-    __repr__ = str_short
 
 
 class DisabledSafetyCheck:
@@ -114,8 +101,8 @@ def aval_to_table(aval: AnyValue) -> dict[str, Any]:
     return {"shape": [str(d) for d in aval.shape], "dtype": number, "memory_space": _DEVICE, "kind": 0}
 
 
-def aval_of_table(table: Mapping[str, Any], where: str) -> ShapedArray | KeyAval | SymbolicAval:
-    """The type of a table."""
+def aval_of_table(table: Mapping[str, Any], where: str, scope: Scope) -> ShapedArray | KeyAval:
+    """The type of a table, its variables in `scope`."""
     if table.get("kind", 0) != 0:
         raise MalformedFileError(f"{where}.kind", f"{table['kind']} is no array")
     number = table.get("dtype", 0)
@@ -125,14 +112,21 @@ def aval_of_table(table: Mapping[str, Any], where: str) -> ShapedArray | KeyAval
     shape = table.get("shape", [])
     if len(shape) > _MOST_AXES:
         raise MalformedFileError(f"{where}.shape", f"it has {len(shape)} axes")
-    if not all(d.isascii() and d.isdigit() for d in shape):
-        if any(not d or len(d) > 1000 or not d.isascii() for d in shape):
-            raise MalformedFileError(f"{where}.shape", "an axis is no number and no expression")
-        return SymbolicAval(tuple(shape), dtype)
-    sizes = tuple([int(d) if len(d) < 20 else _LONGEST + 1 for d in shape])
-    if any(d > _LONGEST for d in sizes):
-        raise MalformedFileError(f"{where}.shape", "an axis is longer than any array")
+    sizes = tuple([_size(d, scope, where) for d in shape])
     return dtype.aval(sizes) if isinstance(dtype, dtypes.ExtendedDType) else make_aval(sizes, dtype)
+
+
+def _size(text: str, scope: Scope, where: str) -> Any:
+    if not (text.isascii() and text.isdigit()):
+        try:
+            found = dimension_of_text(text, scope)
+        except ValueError as error:
+            raise MalformedFileError(f"{where}.shape", f"an axis is no number and no expression: {error}") from None
+    else:
+        found = int(text) if len(text) < 20 else _LONGEST + 1
+    if not isinstance(found, Dimension) and not 0 <= found <= _LONGEST:
+        raise MalformedFileError(f"{where}.shape", "an axis is longer than any array, or shorter")
+    return found
 
 
 def words_of(aval: AnyValue) -> ShapedArray:

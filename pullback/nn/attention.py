@@ -80,7 +80,7 @@ def dot_product_attention(
     # them are then one loop, in half the time
     q = q.transpose(0, 2, 1, 3).reshape(b, heads, n // heads * t, h)
     logits = pnp.einsum("bkth,bskh->bkts", q, k, preferred_element_type=wide).reshape(b, n, t, s)
-    logits = logits * pnp.asarray(1 / np.sqrt(h) if scale is None else scale).astype(wide)
+    logits = logits * pnp.asarray(h**-0.5 if scale is None else scale).astype(wide)
     if bias is not None:
         logits = logits + _fitting("bias", bias, (b, n, t, s)).astype(wide)
     lengths = _lengths("query_seq_lengths", query_seq_lengths, b)
@@ -150,11 +150,15 @@ def _lengths(name: str, x: ArrayLike | None, batch: int) -> Array | None:
     return x
 
 
+def _positions(n: int) -> Any:
+    return np.arange(n) if type(n) is int else pnp.arange(n)
+
+
 def _seen(
     shape: tuple[int, int], is_causal: bool, window: AnyValue, queries: Array | None, keys: Array | None
 ) -> list[Any]:
     """Masks that broadcast to (B, N, T, S): the keys that each query sees by the positions of both."""
-    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
+    rows, columns = _positions(shape[0])[:, None], _positions(shape[1])
     masks: list[Any] = []
     if is_causal:
         masks.append(columns <= rows)

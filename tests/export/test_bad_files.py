@@ -167,6 +167,8 @@ def test_fields_are_named():
     refused(table(in_shardings_idxs=[5, 0]), "in_shardings_idxs[0]")
     refused(table(unique_avals=[{"dtype": 99, "shape": []}] * 3), "unique_avals[0].dtype: the number 99")
     refused(table(unique_avals=[{"dtype": 10, "shape": ["9" * 30]}] * 3), "unique_avals[0].shape")
+    for dimension in ("b.c", "f(b)", "", "b +", "b^99", "((b+c)^64+d)^64", "-3", "max(b)"):
+        refused(table(unique_avals=[{"dtype": 10, "shape": [dimension]}] * 3), "unique_avals[0].shape")
     refused(table(unique_avals=[{"dtype": 10, "shape": ["1"] * 99}] * 3), "unique_avals[0].shape: it has 99 axes")
     refused(table(unique_avals=[{"kind": 1}] * 3), "unique_avals[0].kind")
     refused(table(vjp={"function_name": "f"}), "vjp.")

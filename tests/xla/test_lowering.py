@@ -11,8 +11,9 @@ from pullback._core import dtypes
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._xla.attributes import int_array, int_matrix
-from pullback._xla.lowering import Block, Module, dense, lower_module, tensor_type
+from pullback._xla.lowering import Block, Module, dense, lower_module
 from pullback._xla.single_operations import single_equation
+from pullback._xla.tensor_types import tensor_type
 from pullback.errors import RuleNotDefinedError
 
 F32 = np.dtype(np.float32)

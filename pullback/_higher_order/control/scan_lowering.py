@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback._core.types import make_aval
+from pullback._core.types import at_least, make_aval
 from pullback._higher_order.control.pack_lowering import spread, stacked
 from pullback._higher_order.control.packing import LEAST, packed
 from pullback._transforms.vmap import with_leading
-from pullback._xla.attributes import int_array
 
 
 def lower(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
     """The lowering rule of `scan`."""
     settings = {"length": length, "reverse": reverse, "unroll": unroll}
-    body = packed(jaxpr, num_consts, num_carry) if length >= LEAST else None
+    body = packed(jaxpr, num_consts, num_carry) if at_least(length, LEAST) else None
     if body is None:
         return _emit(ctx, *operands, jaxpr=jaxpr, num_consts=num_consts, num_carry=num_carry, **settings)
     end = num_consts + num_carry
@@ -36,17 +35,18 @@ def _emit(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll)
     state = [zero, *operands, *buffers]
     n, m = 1 + num_consts, 1 + num_consts + num_carry
     k = 1 + len(operands)
-    steps = next(d for d in range(max(1, min(unroll, length)), 0, -1) if length % d == 0)
+    most = max(1, min(unroll, length)) if type(length) is int else 1
+    steps = next(d for d in range(most, 0, -1) if length % d == 0)
 
     def test(block, args):
-        return [block.compare("LT", args[0], block.constant(length, index))]
+        return [block.compare("LT", args[0], block.dimension(length))]
 
     def body(block, args):
         i, carry, ys = args[0], args[n:m], args[k:]
         for _ in range(steps):
             where = i
             if reverse:
-                where = block.op("stablehlo.subtract", [block.constant(length - 1, index), i])
+                where = block.op("stablehlo.subtract", [block.dimension(length - 1), i])
             xs = [_read(block, x, where) for x in args[m:k]]
             outs = block.inline(jaxpr, [*args[1:n], *carry, *xs])
             carry = outs[:num_carry]
@@ -61,13 +61,7 @@ def _emit(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll)
 def _read(block, x, i):
     inner = x.aval.shape[1:]
     zero = block.constant(0, i.aval)
-    row = block.op(
-        "stablehlo.dynamic_slice",
-        [x, i, *(zero for _ in inner)],
-        make_aval((1, *inner), x.aval.dtype),
-        f"slice_sizes = {int_array((1, *inner))}",
-    )
-    return block.reshape(row, inner)
+    return block.reshape(block.dynamic_slice(x, [i, *(zero for _ in inner)], (1, *inner)), inner)
 
 
 def _write(block, y, buffer, i):

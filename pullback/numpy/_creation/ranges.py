@@ -9,6 +9,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, from_numpy, lift
+from pullback._core.dimensions import Dimension, max_dim
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
 from pullback._core.typing import AnyValue, Device, DTypeLike, Placement
@@ -37,6 +38,8 @@ def _number(name: str, argument: str, x: AnyValue) -> Any:
     """A bound of a range, which must be known, as a scalar with its dtype."""
     if isinstance(x, Tracer):
         x = x._concrete(f"{name}: argument {argument}")
+    if isinstance(x, Dimension):
+        return x
     x = x.value if isinstance(x, ConcreteArray) else x
     if np.ndim(x) != 0:
         raise TypeError(f"{name}: {argument} must be a scalar, got an array of shape {np.shape(x)}")
@@ -81,8 +84,10 @@ def arange(
     by = 1 if step is None else values[-1]
     if by == 0:
         raise ValueError("arange: step must not be 0")
-    steps = (last - first) / by
-    size = max(0, math.ceil(steps))
+    if isinstance(last - first, Dimension):
+        size = max_dim(0, -((first - last) // by))
+    else:
+        size = max(0, math.ceil((last - first) / by))
     if kind.kind == "b":
         return on_device("arange", lift(np.arange(first, last, by, dtype=bool)), device, out_sharding)
     out = broadcasted_iota(kind, (size,), 0)
@@ -94,6 +99,8 @@ def arange(
 
 
 def _in(dtype: np.dtype, value: NestedArrayLike) -> Array:
+    if isinstance(value, Dimension):
+        return Dimension.to_array(value, dtype)
     return from_numpy(np.asarray(value).astype(dtype)[()])
 
 

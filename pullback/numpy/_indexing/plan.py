@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ArrayLike, ConcreteArray, from_numpy, lift
+from pullback._core.array import Array, ConcreteArray, from_numpy, lift
 from pullback._core.array_interface import own_conversion
-from pullback._core.errors import NonConcreteBooleanIndexError, described
+from pullback._core.dimensions import Dimension, max_dim, min_dim
+from pullback._core.errors import InconclusiveDimensionOperation, NonConcreteBooleanIndexError, described
 from pullback._core.trace import Tracer
+from pullback._core.types import as_size, at_least
 from pullback._core.typing import AnyValue, Index
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
@@ -107,14 +109,12 @@ def read_index(x_shape: tuple[int, ...], key: Index, clamp: bool, wrap: bool = T
             start, limit, step = _slice_bounds(value, n)
             if step < 0:
                 backwards.append(axis)
-                count = len(range(start, limit, step))
+                count = max_dim(0, (start - limit - step - 1) // -step)
                 start, limit, step = (start + (count - 1) * step, start + 1, -step) if count else (0, 0, 1)
-            elif limit <= start:
-                start = limit = min(start, n)
             starts.append(start)
             limits.append(limit)
             strides.append(step)
-            middle.append(max(0, (limit - start + step - 1) // step))
+            middle.append((limit - start + step - 1) // step)
             continue
         if kind == "int" and not arrays:
             i = value + n if value < 0 and wrap else value
@@ -138,7 +138,11 @@ def read_index(x_shape: tuple[int, ...], key: Index, clamp: bool, wrap: bool = T
             value = np.asarray(min(max(value, -_FAR), _FAR), np.int64)
         positions.append(counted(value, n, wrap))
         middle.append(n)
-    common = broadcast_shapes("indexing", *[np.shape(_aval_like(p)) for p in positions]) if positions else ()
+    common = (
+        broadcast_shapes("indexing", *[p.aval.shape if isinstance(p, Array) else np.shape(p) for p in positions])
+        if positions
+        else ()
+    )
     together = not arrays or all(b - a <= 1 for a, b in zip(origins, origins[1:]))  # noqa: RUF007
     first = axes[0] if axes and together else 0
     place = first - sum(d < first for d in dropped) if together else 0
@@ -180,11 +184,6 @@ def _masks_as_positions(parts: list[tuple], x_shape: tuple[int, ...]) -> list[tu
             out.append(part)
             axis += kind in ("slice", "int", "scalar", "array")
     return out
-
-
-def _aval_like(value: ArrayLike) -> Any:
-    # an array of that shape without data, for NumPy's functions of shapes
-    return np.broadcast_to(np.int8(0), value.aval.shape) if isinstance(value, Array) else value
 
 
 def _parts(entry: AnyValue, origin: int, key: Index) -> list[tuple[str, Any, int]]:
@@ -259,7 +258,10 @@ def _check_integer(dtype: np.dtype, key: Index) -> None:
 
 def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
     try:
-        return s.indices(n)
+        start, limit, step = s.indices(n)
+        return start, max(start, limit) if step > 0 else limit, step
+    except InconclusiveDimensionOperation:
+        return _symbolic_bounds(s, n)
     except TypeError as error:
         traced = any(isinstance(b, Tracer) for b in (s.start, s.stop, s.step))
         hint = (
@@ -273,12 +275,35 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
         raise type(error)(f"slice({s.start!r}, {s.stop!r}, {s.step!r}): {error}{hint}") from None
 
 
+def _symbolic_bounds(s: slice, n: Any) -> tuple[Any, Any, int]:
+    """As `s.indices(n)`, the limit not before the start, where some of the numbers are symbolic."""
+    step = 1 if s.step is None else operator.index(s.step)
+    if step == 0:
+        raise ValueError("slice step cannot be zero")
+    first, last = (0, n) if step > 0 else (-1, n - 1)
+
+    def place(bound: Any, default: Any) -> Any:
+        if bound is None:
+            return default
+        bound = as_size(bound)
+        return min_dim(max_dim(bound + n if bound < 0 else bound, first), last)
+
+    start, limit = place(s.start, first if step > 0 else last), place(s.stop, last if step > 0 else first)
+    return start, max_dim(start, limit) if step > 0 else limit, step
+
+
 def counted(p: np.ndarray | Array, n: int, wrap: bool) -> Any:
     """Positions that count from the beginning of an axis of length n."""
     if isinstance(p, np.ndarray):
-        return np.where(p < 0, p.astype(np.int64) + n, p) if wrap and p.dtype.kind in "iV" else p
+        if not wrap or p.dtype.kind not in "iV":
+            return p
+        if not isinstance(n, Dimension):
+            return np.where(p < 0, p.astype(np.int64) + n, p)
+        if not (p < 0).any():
+            return p
+        p = lift(within_int32(p).astype(np.int32))
     if p.aval.dtype.kind != "u" and wrap:
-        if n > dtypes.iinfo(p.aval.dtype).max:
+        if at_least(n, dtypes.iinfo(p.aval.dtype).max + 1) or isinstance(n, Dimension):
             p = shape_ops.convert_element_type(p, _INT32)
         p = select(lt(p, scalar(p, 0)), add(p, scalar(p, n)), p)
     return p

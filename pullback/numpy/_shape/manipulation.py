@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from pullback._api.extended_arrays import moves_entries
 from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, distinct
 from pullback._core.errors import boundary
-from pullback._core.types import ShapedArray
+from pullback._core.types import ShapedArray, as_size
 from pullback._core.typing import AnyValue, Placement, ShapeLike
 from pullback._ops import broadcasting
 from pullback._ops import shape as shape_ops
@@ -91,7 +92,7 @@ def complete_shape(name: str, aval: ShapedArray, shape: AnyValue) -> tuple[int, 
     """The shape that a user's one means for an array, with -1 filled in."""
     try:
         lengths = list(shape) if isinstance(shape, (tuple, list)) or np.ndim(shape) else [shape]
-        lengths = [operator.index(n) for n in lengths]
+        lengths = [as_size(n) for n in lengths]
     except TypeError:
         shape_of(name, shape)
         raise
@@ -109,7 +110,7 @@ def complete_shape(name: str, aval: ShapedArray, shape: AnyValue) -> tuple[int, 
             )
         lengths[unknown[0]] = aval.size // known
     target = tuple(lengths)
-    if int(np.prod(target, dtype=np.int64)) != aval.size:
+    if math.prod(target) != aval.size:
         raise ValueError(f"{name}: cannot turn shape {aval.shape} ({aval.size} elements) into {target}")
     return target
 
