@@ -1,5 +1,6 @@
 """Every public name is explained in its docstring, with an example that doctest finds and runs."""
 
+import importlib
 import inspect
 import re
 import sys
@@ -166,3 +167,12 @@ def test_examples_are_found_by_doctest():
         name for name, value in {**OURS, **methods}.items() if ">>>" in value.__doc__ and not found_by_doctest(value)
     ]
     assert lost == []
+
+
+def test_exceptions_are_of_public_modules():
+    errors = {name: cls for name, cls in CLASSES.items() if issubclass(cls, BaseException)}
+    assert len(errors) > 15
+    homes = {cls: importlib.import_module(cls.__module__) for cls in errors.values()}
+    hidden = [name for name, cls in errors.items() if "._" in cls.__module__]
+    assert hidden == []  # tracebacks show the module, which programs then import the class from
+    assert all(getattr(home, cls.__name__) is cls for cls, home in homes.items())

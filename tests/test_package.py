@@ -1,6 +1,8 @@
 """What belongs to a release: the version in one place, the marker of typed packages, the notes on each version."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib import metadata, resources
 from pathlib import Path
@@ -44,3 +46,22 @@ def test_type_checkers_find_the_types():
 def test_the_changelog_knows_the_version():
     headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert headings[:2] == ["Unreleased", pb.__version__]
+
+
+WITHOUT_INT1 = """
+import ml_dtypes
+del ml_dtypes.int1, ml_dtypes.uint1
+from pullback.numpy import *
+import pullback.numpy as pnp
+assert "int1" not in pnp.__all__ and int2.dtype == "int2"
+assert float(pnp.asarray(2, bfloat16)) == 2.0
+try:
+    pnp.int1
+except AttributeError as error:
+    print(error)
+"""
+
+
+def test_ml_dtypes_without_one_bit_integers():
+    shown = subprocess.run([sys.executable, "-c", WITHOUT_INT1], capture_output=True, text=True, check=True)
+    assert "int1 needs ml_dtypes 0.6, which has it; here is" in shown.stdout

@@ -306,14 +306,6 @@ class DropVar(Var):
     __slots__ = ()
 
 
-class InconclusiveDimensionOperation(Exception):
-    """Dimensions of unknown length cannot be compared. It is never raised: here all dimensions are numbers.
-
-    >>> issubclass(InconclusiveDimensionOperation, Exception)
-    True
-    """
-
-
 def nonempty_axis_env() -> bool:
     """Return whether an axis has a name in scope. Raises nothing.
 

@@ -11,7 +11,7 @@ from pullback._core.types import matches
 class JaxprTypeError(TypeError):
     """A jaxpr violates an invariant: a defect of a transformation or of a primitive's rule.
 
-    >>> from pullback.core import Jaxpr, ShapedArray, Var
+    >>> from pullback.core import Jaxpr, ShapedArray, Var, check_jaxpr
     >>> a, b = Var(ShapedArray((), "float32")), Var(ShapedArray((), "float32"))
     >>> try:
     ...     check_jaxpr(Jaxpr([], [a], [], [b]))
@@ -19,6 +19,8 @@ class JaxprTypeError(TypeError):
     ...     print("the result is bound nowhere")
     the result is bound nowhere
     """
+
+    __module__ = "pullback.errors"  # which tracebacks show
 
 
 def check_jaxpr(jaxpr: Jaxpr | ClosedJaxpr) -> None:

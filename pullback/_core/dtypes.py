@@ -72,12 +72,15 @@ _TO_32[np.dtype("complex128")] = np.dtype("complex64")
 class TypePromotionError(ValueError):
     """Two dtypes have no common dtype that may be chosen without an explicit cast.
 
+    >>> from pullback.numpy import promote_types
     >>> try:
     ...     promote_types("float8_e5m2", "float8_e4m3fn")
     ... except TypePromotionError:
     ...     print("cast one of them")
     cast one of them
     """
+
+    __module__ = "pullback.errors"  # which tracebacks show
 
 
 # -- Predicates. An unknown dtype (float0, object, str) is none of these. --------------------------------

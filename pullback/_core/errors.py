@@ -203,6 +203,15 @@ class ProcessFailureError(RuntimeError):
         self.processes: tuple[int, ...] = tuple(processes)
 
 
+for _error in (
+    *(JAXTypeError, JAXIndexError, KeyReuseError, InconclusiveDimensionOperation, ConcretizationTypeError),
+    *(TracerBoolConversionError, TracerIntegerConversionError, TracerArrayConversionError),
+    *(NonConcreteBooleanIndexError, UnexpectedTracerError, RuleNotDefinedError, RuleOrderWarning, RuleError),
+    *(RuleCheckError, ProcessFailureError),
+):
+    _error.__module__ = "pullback.errors"  # which tracebacks show
+
+
 class Location(NamedTuple):
     """A line of the user's source."""
 

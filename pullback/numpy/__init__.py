@@ -5,6 +5,8 @@ loaded at their first use.
 """
 import typing as _typing
 
+import ml_dtypes as _ml_dtypes
+
 from pullback._core.lazy import attributes as _attributes
 
 if _typing.TYPE_CHECKING:
@@ -158,6 +160,8 @@ __all__ = [
     "unpackbits", "unravel_index", "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot", "vecdot",
     "vecmat", "vectorize", "vsplit", "vstack", "where", "zeros", "zeros_like",
 ]
+if not hasattr(_ml_dtypes, "int1"):  # before 0.6
+    __all__ = [name for name in __all__ if name not in ("int1", "uint1")]
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(

@@ -36,6 +36,10 @@ class SparseEfficiencyWarning(UserWarning):
     """
 
 
+for _error in (SparseEfficiencyError, SparseEfficiencyWarning):
+    _error.__module__ = "pullback.experimental.sparse"  # which tracebacks show
+
+
 def _lacking(what: str) -> Any:
     """The method that says that a format has no such operation."""
 

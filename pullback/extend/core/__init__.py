@@ -6,7 +6,6 @@ from collections.abc import Set
 from pullback._api.primitives import Primitive
 from pullback._api.trace_state import (
     DropVar,
-    InconclusiveDimensionOperation,
     array_types,
     call_impl,
     concrete_or_error,
@@ -31,6 +30,7 @@ from pullback._api.trace_state import unsafe_am_i_under_a_jit as unsafe_am_i_und
 from pullback._api.trace_state import unsafe_am_i_under_a_vmap as unsafe_am_i_under_a_vmap_DO_NOT_USE
 from pullback._api.trace_state import unsafe_get_axis_names as unsafe_get_axis_names_DO_NOT_USE
 from pullback._core.check import JaxprTypeError, check_jaxpr
+from pullback._core.errors import InconclusiveDimensionOperation
 from pullback._core.jaxpr import ClosedJaxpr, Effect, Jaxpr, Literal, Var
 from pullback._core.jaxpr import Equation as JaxprEqn
 from pullback._core.lazy import attributes as _attributes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -99,10 +100,11 @@ complex64: ScalarType = ScalarType(np.complex64)
 complex128: ScalarType = ScalarType(np.complex128)
 bfloat16: ScalarType = ScalarType(dtypes.bfloat16)
 # names alone: the engine has no arrays of these
-int1: ScalarType = ScalarType(ml_dtypes.int1)
 int2: ScalarType = ScalarType(ml_dtypes.int2)
-uint1: ScalarType = ScalarType(ml_dtypes.uint1)
 uint2: ScalarType = ScalarType(ml_dtypes.uint2)
+if TYPE_CHECKING or hasattr(ml_dtypes, "int1"):  # which ml_dtypes 0.5 lacks
+    int1: ScalarType = ScalarType(ml_dtypes.int1)
+    uint1: ScalarType = ScalarType(ml_dtypes.uint1)
 float4_e2m1fn: ScalarType = ScalarType(ml_dtypes.float4_e2m1fn)
 float6_e2m3fn: ScalarType = ScalarType(ml_dtypes.float6_e2m3fn)
 float6_e3m2fn: ScalarType = ScalarType(ml_dtypes.float6_e3m2fn)
@@ -162,10 +164,8 @@ __all__ = [
     "complex64",
     "complex128",
     "bfloat16",
-    "int1",
     "int2",
     "int4",
-    "uint1",
     "uint2",
     "uint4",
     "float4_e2m1fn",
@@ -190,3 +190,12 @@ __all__ = [
     "dtype",
     "ScalarType",
 ]
+
+if not TYPE_CHECKING:
+    if hasattr(ml_dtypes, "int1"):
+        __all__ += ["int1", "uint1"]
+
+    def __getattr__(name: str) -> Any:
+        if name in ("int1", "uint1"):
+            raise AttributeError(f"numpy.{name} needs ml_dtypes 0.6, which has it; here is {ml_dtypes.__version__}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
