@@ -21,9 +21,9 @@ from pullback._ops.shape import canonical_axes, reduced_batch
 from pullback._xla.attributes import int_array
 
 if TYPE_CHECKING:
-    from pullback._ops import by_size
+    from pullback._ops import by_size, order_keys
 else:
-    by_size = LateModule("pullback._ops.by_size")
+    by_size, order_keys = LateModule("pullback._ops.by_size"), LateModule("pullback._ops.order_keys")
 
 _INT, _LONG = np.dtype(np.int32), np.dtype(np.int64)
 
@@ -100,7 +100,7 @@ def _by_pairs(ctx, x, axis, index_dtype, direction, identity):
 
 def _by_keys(ctx, x, axis, index_dtype, largest):
     """Two reductions of integers, which XLA vectorizes: the extreme, and the first position of what is equal to it."""
-    keys = _keys(ctx, x, largest)
+    keys = order_keys.ordered_integers(ctx, x, nan_last=largest)
     aval, n = keys.aval, x.aval.shape[axis]
     number = _LONG if at_least(n, 2**31) else _INT
     position = ctx.op("stablehlo.iota", [], make_aval(aval.shape, number), f"iota_dimension = {axis} : i64")
@@ -119,26 +119,6 @@ def _reduced(ctx, name, x, axis, start):
     attributes = f"dimensions = {int_array((axis,))}"
     operands = [x, ctx.constant(start, scalar)]
     return ctx.op("stablehlo.reduce", operands, make_aval(shape, scalar.dtype), attributes, [body])
-
-
-def _keys(ctx, x, largest):
-    """Integers in the order of the elements, equal where these are, nan the first choice of all."""
-    dtype = x.aval.dtype
-    if not dtypes.is_float(dtype):
-        return ctx.convert(x, _INT) if dtype.itemsize < 4 else x
-    if dtype.itemsize < 4:
-        x = ctx.convert(x, np.dtype(np.float32))
-    integer = np.dtype(f"i{x.aval.dtype.itemsize}")
-    aval, info = make_aval(x.aval.shape, integer), np.iinfo(integer)
-    bits = ctx.op("stablehlo.bitcast_convert", [x], aval)
-    # -0 is 0; the bits of other negative numbers grow with their size
-    negative_zero = ctx.compare("EQ", bits, ctx.constant(info.min, aval))
-    bits = ctx.op("stablehlo.select", [negative_zero, ctx.constant(0, aval), bits], aval)
-    sign = ctx.op("stablehlo.shift_right_arithmetic", [bits, ctx.constant(8 * integer.itemsize - 1, aval)])
-    flipped = ctx.op("stablehlo.and", [sign, ctx.constant(info.max, aval)])
-    keys = ctx.op("stablehlo.xor", [bits, flipped])
-    first = ctx.constant(info.max if largest else info.min, aval)
-    return ctx.op("stablehlo.select", [ctx.compare("NE", x, x), first, keys], aval)
 
 
 argmax_p: Primitive = _arg_extreme("argmax", np.argmax, "GT", lowest)

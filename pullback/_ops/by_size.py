@@ -14,6 +14,15 @@ where XLA's way takes as long.
 | 100,000 | 50 ms | 0.3 ms |
 | 1,000,000 | 300 to 900 ms | 5 to 9 ms |
 
+Of several arrays that are sorted together only the order is found on the host: by one sort of 64-bit numbers, an
+element's key and its position, which XLA makes, and by which it gathers. Processor time in ms:
+
+| sorted together | arrays gathered by NumPy | order alone |
+|---|---|---|
+| argsort of 1,000,000 / of 4096 x 1024 | 23 / 80 | 8 / 34 |
+| 1,000,000 keys and values | 31 | 12 |
+| random permutation of 1,000,000 | 62 | 27 |
+
 The position of the largest element (`arg_extremes.py`) as one reduction of pairs is a chain of comparisons, unless the
 axis is so short that it is unrolled. As two reductions of integers it is vectorized across the axes behind.
 
@@ -53,6 +62,13 @@ def runs_on_host(ctx: Block, xs: Sequence[Value], out_avals: Sequence[ShapedArra
     return at_least(xs[0].aval.size, least) and kernel_calls.can_call(ctx, [*(x.aval for x in xs), *out_avals])
 
 
-def on_host(ctx: Block, name: str, xs: Sequence[Value], out_avals: Sequence[ShapedArray], *numbers: int) -> list[Value]:
+def on_host(
+    ctx: Block,
+    name: str,
+    xs: Sequence[Value],
+    out_avals: Sequence[ShapedArray],
+    *numbers: int,
+    in_place: bool = False,
+) -> list[Value]:
     """Emit a call of a routine, see `kernel_calls.kernel_call`."""
-    return kernel_calls.kernel_call(ctx, name, xs, out_avals, *numbers)
+    return kernel_calls.kernel_call(ctx, name, xs, out_avals, *numbers, in_place=in_place)

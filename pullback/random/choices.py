@@ -12,12 +12,13 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.typing import Axis, Placement, ShapeLike
+from pullback._ops.compare import bitwise_not
 from pullback._ops.cumulative import cumsum
 from pullback._ops.elementwise import log
 from pullback._ops.shape import convert_element_type, expand_dims, move_axis, reshape, shape_of, transpose
 from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import slice_in_dim
-from pullback._ops.sort import searchsorted, sort_key_val, top_k
+from pullback._ops.sort import along_axis, searchsorted, sort_key_val, top_k
 from pullback.random.continuous import standard_gumbel
 from pullback.random.generators import random_bits
 from pullback.random.keys import KeyLike, PRNGKeyArray, words_of
@@ -44,17 +45,20 @@ def _count(function: str, name: str, x: Array) -> int:
 # --- permutation ---
 
 
-def _shuffled(words: Array, x: Array, axis: int) -> Array:
+def _shuffled(words: Array, x: Array, axis: int, draws: int | None = None) -> Array:
     """The elements of `x` along an axis in random order, each line independently: sorted by random keys.
 
     Equal keys would favour some orders, so rounds are repeated until about 3 log2(size) bits were drawn for each
-    element.
+    element. Of a vector the first `draws` may be asked for: then the last round does not order the others.
     """
     rounds = math.ceil(3 * math.log(max(1, x.size)) / math.log(2**32 - 1))
-    for _ in range(rounds):
+    for left in reversed(range(rounds)):
         words, drawn = split_words(words)
-        x = sort_key_val(random_bits(drawn, 32, x.shape), x, axis)[1]
-    return x
+        keys = random_bits(drawn, 32, x.shape)
+        if draws is not None and not left:
+            return along_axis(x, top_k(bitwise_not(keys), draws)[1], 0)
+        x = sort_key_val(keys, x, axis)[1]
+    return x if draws is None else slice_in_dim(x, 0, draws, 1, axis)
 
 
 @boundary
@@ -121,7 +125,7 @@ def choice(
     if isinstance(a, PRNGKeyArray):  # keys move as their positions do
         axis = _axis("choice", axis, a.ndim)
         return pnp.take(a, choice(key, a.shape[axis], shape, replace, p, mode=mode), axis)
-    words = words_of("choice", key, uses=p is not None)  # `permutation` and `randint` use it themselves
+    words = words_of("choice", key, uses=p is not None or not replace)  # `randint` uses it itself
     a = number("choice", "a", a)
     shape = shape_of("choice", shape)
     axis = _axis("choice", axis, a.ndim) if a.ndim else 0
@@ -135,7 +139,8 @@ def choice(
     if not replace and draws > n:
         raise ValueError(f"choice: cannot draw {draws} times from {n} elements without replacement")
     if p is None and not replace:
-        return reshape(slice_in_dim(permutation(key, a, axis), 0, draws, 1, axis), full)
+        drawn = _shuffled(words, a if a.ndim == 1 else pnp.arange(n), 0, draws)
+        return reshape(drawn if a.ndim <= 1 else pnp.take(a, drawn, axis), full)
     drawn = randint(key, shape, 0, n) if p is None else _weighted(words, n, shape, replace, p, mode)
     return reshape(drawn if not a.ndim else pnp.take(a, drawn, axis), full)
 

@@ -14,12 +14,11 @@ from pullback._core.errors import ConcretizationTypeError, boundary
 from pullback._core.trace import Tracer
 from pullback._ops import compare
 from pullback._ops.assemble import broadcasted_iota, concatenate
-from pullback._ops.cumulative import cumsum_p
-from pullback._ops.elementwise import add, div
+from pullback._ops.elementwise import div
 from pullback._ops.families import scalar_like
 from pullback._ops.remainders import rem
 from pullback._ops.shape import convert_element_type, full, reshape, shape_of
-from pullback._ops.sort import searchsorted
+from pullback._ops.true_positions import true_positions as positions_of_true
 from pullback.numpy._elementwise import selection
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import as_operand
@@ -45,16 +44,9 @@ def static_count(name: str, count: Array) -> int:
 
 def true_positions(name: str, mask: Array, size: int | None) -> tuple[Array, Array]:
     """The flat indices of true elements (0 after the last), and their number; both int32."""
-    flat = convert_element_type(reshape(mask, (mask.aval.size,)), _INDEX)
     count = count_nonzero(mask)
     size = static_count(name, count) if size is None else shape_of(name, (size,))[0]
-    # the k-th true element is the first at which the count of true ones has reached k
-    counts = cumsum_p.bind(flat, axis=0, reverse=False)
-    k = add(broadcasted_iota(_INDEX, (size,), 0), scalar_like(1, _INDEX))
-    found = searchsorted(counts, k, "left")
-    return compare.select_p.bind(
-        compare.le_p.bind(k, convert_element_type(count, _INDEX)), found, scalar_like(0, _INDEX)
-    ), count
+    return positions_of_true(reshape(mask, (mask.aval.size,)), size), count
 
 
 def _unravel(flat: Array, shape: tuple[int, ...]) -> list[Array]:
