@@ -34,6 +34,7 @@ from pullback._ops.matrices import (
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import expand_dims, move_axis, reduce_sum, reshape
 from pullback._ops.slicing import pad, slice_in_dim
+from pullback._ops.small_matrices import are_small_and_many, lu_of_each, lu_solution_of_each
 from pullback._ops.sort import argsort_of
 from pullback._ops.triangular_solve import triangular_solve
 from pullback._xla.lapack import lapack_call
@@ -93,6 +94,8 @@ def _permuted(pivots, size):
 
 
 def _lu_lower(ctx, x):
+    if are_small_and_many(x.aval):
+        return emitted(ctx, lu_of_each, x)
     outs = list(ctx.out_avals)
     rank = x.aval.ndim - 2
     info = make_aval(x.aval.shape[:rank], _INDEX)
@@ -284,13 +287,13 @@ def _solve_triangle(factors, b, lower, transpose):
 
 
 def _solve_lower(ctx, factors, permutation, a, b, transpose):
-    return emitted(
-        ctx,
-        lambda factors, permutation, b: [solve_with_factors(factors, permutation, b, transpose)],
-        factors,
-        permutation,
-        b,
-    )[0]
+    of_each = are_small_and_many(a.aval) and b.aval.shape[-1] <= b.aval.shape[-2]
+    solution = lu_solution_of_each if of_each else solve_with_factors
+
+    def solved(factors, permutation, b):
+        return [solution(factors, permutation, b, transpose)]
+
+    return emitted(ctx, solved, factors, permutation, b)[0]
 
 
 def _solve_jvp(primals, tangents, transpose):

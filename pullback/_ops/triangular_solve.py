@@ -21,6 +21,7 @@ from pullback._ops.matrices import (
     triangle,
 )
 from pullback._ops.shape import expand_dims, reshape
+from pullback._ops.small_matrices import are_small_and_many, triangular_solution_of_each
 from pullback._xla.lapack import lapack_call
 
 triangular_solve_p: Primitive = Primitive("triangular_solve")
@@ -100,6 +101,12 @@ def _kernel(a, b, left_side, lower, transpose_a, conjugate_a, unit_diagonal):
 
 
 def _lower(ctx, a, b, left_side, lower, transpose_a, conjugate_a, unit_diagonal):
+    if are_small_and_many(a.aval) and max(b.aval.shape[-2:]) <= a.aval.shape[-1]:
+
+        def solution(a, b):
+            return [triangular_solution_of_each(a, b, left_side, lower, transpose_a, unit_diagonal)]
+
+        return emitted(ctx, solution, a, b)[0]
     if conjugate_a and not transpose_a:
         a = emitted(ctx, lambda a: [conjugate(a)], a)[0]
     op = "N" if not transpose_a else "C" if conjugate_a else "T"

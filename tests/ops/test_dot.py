@@ -180,3 +180,18 @@ def test_stacked_axes_are_brought_to_the_front_with_the_others_in_order(shapes, 
     types = ", ".join(f"tensor<{'x'.join(map(str, s))}xf32>" for s in moved)
     assert f"({types}) ->" in line
     close(program.compile()(x, y), lax.dot_general(x, y, numbers))
+
+
+def test_products_of_many_small_matrices_are_sums():
+    random = np.random.default_rng(0)
+    for m, k, n, count, are in ((4, 4, 4, 8, True), (2, 7, 8, 50, True), (4, 8, 4, 50, False), (4, 4, 9, 50, False)):
+        x, y = random.standard_normal((count, m, k), "f4"), random.standard_normal((k, count, n), "f4")
+        program = pb.jit(lambda x, y: pnp.einsum("bmk,kbn->bmn", x, y)).lower(x, y)
+        assert ("dot_general" not in program.as_text()) == are
+        exact = np.einsum("bmk,kbn->bmn", np.float64(x), np.float64(y))
+        bound = k * np.finfo("f4").eps * np.einsum("bmk,kbn->bmn", abs(x), abs(y))
+        assert (np.abs(program.compile()(x, y) - exact) <= bound).all()
+    # few, single vectors, and dtypes that are widened
+    for shapes, dtype in ((((7, 4, 4), (7, 4, 4)), "f4"), (((8, 1, 4), (8, 4, 4)), "f4"), (((8, 4, 4),) * 2, "f2")):
+        x, y = (np.ones(shape, dtype) for shape in shapes)
+        assert "dot_general" in pb.jit(pnp.matmul).lower(x, y).as_text()
