@@ -318,7 +318,7 @@ class ConcreteArray(Array):
         # importers may write into memory that is marked read-only (PyTorch does): only copy=False shares ours
         if copy is not False:
             return np.array(value).__dlpack__(stream=stream, dl_device=dl_device)
-        return _read_only(value).__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+        return dlpack.shared(_read_only(value), stream, max_version, dl_device)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)

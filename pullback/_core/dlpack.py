@@ -83,6 +83,17 @@ def to_capsule(value: np.ndarray) -> Any:
     return capsule
 
 
+def shared(value: np.ndarray, stream: int | None, max_version: tuple[int, int] | None, dl_device: Any) -> Any:
+    """A capsule over the memory of an immutable array, for `copy=False`; older capsules cannot say "read-only"."""
+    if max_version is None or tuple(max_version) < (1, 0):
+        raise BufferError(
+            "DLPack: copy=False shares the memory of an immutable array, and only a capsule of version (1, 0) or newer "
+            f"can say that it is read-only, got max_version={max_version}. Pass max_version=(1, 0), or leave "
+            "copy=False out, which exports a copy."
+        )
+    return value.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=False)
+
+
 def from_exporter(x: AnyValue) -> np.ndarray:
     """The data of a tensor that exports itself, without a copy.
 

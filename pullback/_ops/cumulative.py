@@ -85,7 +85,7 @@ def _cumulative(name: str, accumulate: Callable, accepts: tuple, *emission: Any)
         if not predicate(x.dtype):
             raise TypeError(f"{name}: expected {description}, got {x.str_short()}")
         if not 0 <= axis < x.ndim:
-            raise ValueError(f"{name}: axis {axis} is out of bounds for an array of {x.ndim} axes")
+            raise np.exceptions.AxisError(f"{name}: axis {axis} is out of bounds for an array of {x.ndim} axes")
         return x
 
     def kernel(x, axis, reverse):

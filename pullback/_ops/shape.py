@@ -62,7 +62,7 @@ def canonical_axes(name: str, axes: Iterable[Any], rank: int) -> tuple[int, ...]
                 raise  # the message is complete
             raise TypeError(f"{name}: an axis must be an int, got {a!r} of type {type(a).__name__}") from None
         if not -rank <= a < rank:
-            raise ValueError(f"{name}: axis {a} is out of bounds for an array of {rank} axes")
+            raise np.exceptions.AxisError(f"{name}: axis {a} is out of bounds for an array of {rank} axes")
         found.append(a % rank)
     if len(set(found)) != len(found):
         raise ValueError(f"{name}: {given} names an axis twice, of an array of {rank} axes")

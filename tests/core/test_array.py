@@ -360,6 +360,14 @@ def test_what_dlpack_exports_is_not_ours_to_be_written():
     assert not np.from_dlpack(x, copy=False).flags.writeable
 
 
+@pytest.mark.parametrize("max_version", [None, (0, 8)])
+def test_dlpack_shares_memory_only_where_it_can_say_read_only(max_version):
+    x = pnp.arange(3.0)
+    with pytest.raises(BufferError, match=r"copy=False shares .* got max_version=.*Pass max_version=\(1, 0\)"):
+        x.__dlpack__(copy=False, max_version=max_version)
+    assert "dltensor_versioned" in repr(x.__dlpack__(copy=False, max_version=(1, 0)))
+
+
 def test_what_dlpack_imports_is_not_theirs_to_be_written():
     mine = np.arange(3, dtype=np.float32)
     x = pnp.from_dlpack(mine)

@@ -136,6 +136,18 @@ def test_zeros_of_quotients_are_those_of_jax():
         check(pnp.floor_divide(pnp.asarray(x), pnp.asarray(y)), np.floor_divide(x, y))
 
 
+@pytest.mark.parametrize(
+    ("name", "axis"), [("expand_dims", 2), ("expand_dims", -3), ("squeeze", 1), ("sum", 1), ("flip", -2)]
+)
+@pytest.mark.parametrize("of", [IndexError, ValueError])
+def test_an_axis_that_is_not_there_is_an_error_of_indices_and_of_values(name, axis, of):
+    # the standard wants IndexError of expand_dims, JAX raises ValueError: NumPy's error is both
+    with pytest.raises(of, match=f"{name}: axis {axis} is out of bounds"):
+        getattr(pnp, name)(pnp.ones(1), axis=axis)
+    with pytest.raises(of, match="out of bounds"):
+        pb.jit(getattr(pnp, name), static_argnames="axis")(pnp.ones(1), axis=axis)
+
+
 # --- arrays of any shape and dtype ---
 
 with pb.enable_x64(True):
