@@ -131,7 +131,7 @@ def test_functions_of_two_arrays(name, dtype):
     check(getattr(pnp, name)(pnp.asarray(x), pnp.asarray(y)), getattr(np, name)(x, y), name not in JAX_ZEROS)
 
 
-# What the standard has otherwise. Signs of zeros are JAX's alone; with infinities NumPy has JAX's, but for the last sign.
+# What the standard has otherwise. Signs of zeros are JAX's alone; with infinities NumPy's too, but for the last sign.
 QUOTIENTS_OF_JAX = [
     (-0.0, 1.0, 0.0),
     (-0.0, -1.0, -0.0),
