@@ -11,6 +11,7 @@ from pullback._core import dtypes
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._ops.accuracy import AccurateFunction, function_with_accuracy
+from pullback._ops.complex_parts import parts, times, together
 from pullback._ops.elementwise import div, mul, scalar
 from pullback._ops.expressions import written
 from pullback._ops.families import unary
@@ -31,7 +32,7 @@ def _exp2_lower(x, order=0):
     rate = float(np.log(2))
     aval = x.value.aval
     if dtypes.is_complex(aval.dtype):
-        return (x * rate).exp() * rate**order
+        return times(times(x, rate).exp(), rate**order)
     # 2**n by its bits, for the integer part n, times an exponential in [1, 2): the product x log(2) would lose as
     # many digits as x has before the point. Derivatives may be finite where 2**n is not, so 4 goes to the other
     width, bias = (52, 1023) if aval.dtype.itemsize == 8 else (23, 127)
@@ -54,8 +55,16 @@ exp2: AccurateFunction = function_with_accuracy(__name__, exp2_p, "2 to the powe
 
 def _logarithm(name: str, kernel: Callable, base: int) -> Primitive:
     rate = float(np.log(base))
+
+    def lower(x):
+        log = x.log()
+        if not dtypes.is_complex(x.value.aval.dtype):
+            return log / rate
+        re, im = parts(log)
+        return together(re / rate, im / rate, x)
+
     # the slope by one division: 1 / x of a large x would be subnormal
-    p = unary(name, kernel, written(lambda x: x.log() / rate), lambda t, x, y: mul(t, div(scalar(x, 1 / rate), x)))
+    p = unary(name, kernel, written(lower), lambda t, x, y: mul(t, div(scalar(x, 1 / rate), x)))
     infer: Any = p.abstract_eval
     p.abstract_eval = lambda x: infer(x).strip_weak_type()  # as in JAX: log2(8.) is a strong float32
     return p

@@ -72,7 +72,7 @@ def expm1(x):
         return y
     # NumPy's product exp(re) sin(im) overflows before it is large; exp scales its own
     e = np.exp(x)
-    on_axis, far = x.imag == 0, x.real > 1
+    on_axis, far = x.imag == 0, (x.real > 1) | (x.real == -np.inf)
     re = np.where(on_axis, np.expm1(x.real), np.where(far, e.real - x.real.dtype.type(1), y.real))
     return _joined(re, np.where(on_axis, x.imag, np.where(far, e.imag, y.imag)), x)
 
@@ -114,10 +114,10 @@ def _times(factor: Expr, y: Expr, function: str) -> Expr:
     half = (y.abs() * 0.5).exp()
     sign = _signed(y.lifted(1.0), y) if function == "sinh" else None
     far = factor * half * 0.5 * half
-    far = factor.is_("EQ", 0).choose(factor, far)
-    far = far if sign is None else far * sign
+    far, zero = (far, factor) if sign is None else (far * sign, factor * sign)
     real = y.op("chlo.cosh") if sign is None else _real_sinh(y, y.op("chlo.sinh"))
-    return y.abs().is_("GT", 20).choose(far, factor * real)
+    # a factor of 0 is that of a number on an axis, and remains 0 whatever y is
+    return factor.is_("EQ", 0).choose(zero, y.abs().is_("GT", 20).choose(far, factor * real))
 
 
 def _sine(z: Expr) -> Expr:
@@ -141,8 +141,15 @@ def _cosh(z: Expr) -> Expr:
 
 
 def _exponential(z: Expr) -> Expr:
-    x, _ = parts(z)
-    return x.is_("EQ", -np.inf).choose(0, z.exp())
+    x, y = parts(z)
+    found = z.exp()  # at -inf it is a zero with the signs of the cosine and of the sine, but nan where y has none
+    return y.abs().is_("LT", np.inf).choose(found, x.is_("EQ", -np.inf).choose(0, found))
+
+
+def times(z: Expr, factor: float) -> Expr:
+    """A complex number times a real one, by parts: a complex factor would make nan of inf and 0."""
+    x, y = parts(z)
+    return together(x * factor, y * factor, z)
 
 
 def _square(z: Expr) -> Expr:
@@ -161,7 +168,8 @@ def _expm1(z: Expr) -> Expr:
     sine, cosine = y.op("stablehlo.sine"), y.op("stablehlo.cosine")
     below_one = cosine.is_("GT", 0).choose(sine * sine / (cosine + 1), 1 - cosine)
     on_axis, real = y.is_("EQ", 0), x.expm1()
-    re = on_axis.choose(real, x.is_("GT", 1).choose(re - 1, real * cosine - below_one))
+    far = x.is_("GT", 1) | x.is_("EQ", -np.inf)
+    re = on_axis.choose(real, far.choose(re - 1, real * cosine - below_one))
     return together(re, on_axis.choose(y, im), z)
 
 

@@ -27,10 +27,25 @@ CASES = [
     ("sinh", (1e-10, 1e-10), (1e-10, 1e-10)),
     ("sinh", (200.0, 0.0), (INF, 0.0)),
     ("cosh", (200.0, 0.0), (INF, 0.0)),
+    ("cosh", (NAN, 0.0), (NAN, 0.0)),
+    ("sinh", (NAN, -0.0), (NAN, -0.0)),
+    ("sin", (-0.0, NAN), (-0.0, NAN)),
     ("exp", (-INF, NAN), (0.0, 0.0)),
     ("exp", (-INF, INF), (0.0, 0.0)),
+    ("exp", (-INF, -2.0), (-0.0, -0.0)),
+    ("exp2", (INF, 0.0), (INF, 0.0)),
+    ("exp2", (-INF, -2.0), (0.0, -0.0)),
+    ("log2", (0.0, 0.0), (-INF, 0.0)),
+    ("log2", (-0.0, 0.0), (-INF, np.pi / np.log(2))),
+    ("log2", (-INF, 1.0), (INF, np.pi / np.log(2))),
+    ("log10", (0.0, -0.0), (-INF, -0.0)),
+    ("log10", (INF, INF), (INF, np.pi / 4 / np.log(10))),
+    ("log10", (1.0, -INF), (INF, -np.pi / 2 / np.log(10))),
     ("expm1", (INF, 0.0), (INF, 0.0)),
     ("expm1", (-INF, 0.0), (-1.0, 0.0)),
+    ("expm1", (-INF, -2.0), (-1.0, -0.0)),
+    ("expm1", (-INF, INF), (-1.0, 0.0)),
+    ("expm1", (-INF, NAN), (-1.0, 0.0)),
     ("expm1", (101.538459777832, 1.57079803943634), (-2.144170143e38, INF)),
     ("expm1", (101.538459777832, -1.1754943508222875e-38), (INF, -1471679.75)),
     ("expm1", (1e-10, 1e-5), (5e-11, 1e-5)),
@@ -72,7 +87,7 @@ CASES = [
 def test_values(name, at, right, wrap):
     z = np.asarray(wrap(getattr(pnp, name))(number(*at)))
     np.testing.assert_allclose([z.real, z.imag], right, rtol=2e-6)
-    assert (np.signbit([z.real, z.imag]) == np.signbit(right)).all()
+    assert (np.signbit([z.real, z.imag]) == np.signbit(right))[~np.isnan(right)].all()
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
