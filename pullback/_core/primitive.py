@@ -93,7 +93,8 @@ class Traits:
     `bilinear`: it is linear in each of two operands. `additive`: the operands that it is jointly linear in, if there
     are several (`...` for all). `homogeneous`: the operands that make the result zero if they are zero.
     `vanishing(zeros, **params)`: the results that are zero, given the operands that are, if this differs among results.
-    `elementwise`: an entry of the result is the kernel of the entries at the same index. `rearranging`: all entries
+    `elementwise`: an entry of the result is the kernel of the entries at the same index. `whole`: its kernel
+    gets large arrays as a whole nevertheless, not in parts. `rearranging`: all entries
     of the result are entries of its single operand. `effectful`: it has a side effect and must not be dropped.
     `per_example`: the batching rule is called even if no operand has a batch axis. `own_types`: operands may be values
     that are no arrays, see `hitypes`. `rematerialized(policy, **params)`: its rule `save` is called by a `checkpoint`
@@ -106,6 +107,7 @@ class Traits:
     homogeneous: tuple[int, ...] | None = None
     vanishing: Callable[..., Sequence[bool]] | None = None
     elementwise: bool = False
+    whole: bool = False
     rearranging: bool = False
     effectful: bool = False
     per_example: bool = False

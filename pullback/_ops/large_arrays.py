@@ -58,6 +58,7 @@ def in_double_precision(p: Primitive, name: str, quarter: float) -> None:
         return blocks(x) if program is None else program.run([array_of(aval, x)])[0].value
 
     p.kernel = run
+    p.has(whole=True)
 
 
 # --- the sine of a multiple of pi and a rest ---

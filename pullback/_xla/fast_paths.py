@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pullback._core import numpy_state
 from pullback._core.array import ConcreteArray
 from pullback._core.config import config, nans_were_debugged
+from pullback._core.divided import LARGE, divided
 from pullback._core.lazy import LateModule
 from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
@@ -76,7 +77,10 @@ def process_eagerly(self: Any, primitive: Primitive, args: Sequence[Any], params
         aval = primitive.infer(avals, params)
     token = _enter()
     try:
-        out = kernel(*values, **params) if params else kernel(*values)
+        if aval.size >= LARGE and primitive.traits.elementwise and not primitive.traits.whole:
+            out = divided(kernel, values, params, aval.shape, aval.dtype)
+        else:
+            out = kernel(*values, **params) if params else kernel(*values)
         if out.dtype is not aval.dtype and out.dtype != aval.dtype:
             out = out.astype(aval.dtype)
     finally:
