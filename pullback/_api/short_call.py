@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter, is_
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
 
-from pullback._core.array import ConcreteArray, array_on_device, lift
+from pullback._core.array import ConcreteArray, array_on_device, lift, scalar_array, scalar_aval
 from pullback._core.config import config
 from pullback._core.dtypes import canonicalize_dtype
 from pullback._core.errors import boundary, fold
@@ -21,15 +22,16 @@ from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, registry, tree_structure
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue
-from pullback._xla.engine import copied, put
+from pullback._xla.engine import check_process, copier, put
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable, ProgramOfValues
-from pullback._xla.fast_paths import MISS, run_of
+from pullback._xla.fast_paths import MISS, run_of, taker_of
 from pullback._xla.placed_programs import PlacedProgram, placement_of
 from pullback._xla.placed_runs import placed_run_of
 
-# tracing state, number of arguments if all are positional arrays (else -1), key from `_read` for others, run
-_NO_CALL = (None, 0, None, None)
+# tracing state, number of arguments if all are positional arrays (else -1), for others what takes the arrays from the
+# arguments or None, key from `_read` without it, run
+_NO_CALL = (None, 0, None, None, None)
 
 
 # chex tells compiled functions from others by this name among their globals
@@ -113,7 +115,7 @@ class FastPath:
         except Exception:
             return MISS  # the call is new or invalid: the general path handles both
         flat = not kwargs and self._split is None and len(args) == len(xs) and all(map(is_, xs, args))
-        self._recent[0] = (state, len(args) if flat else -1, key, run)
+        self._recent[0] = (state, len(args) if flat else -1, None, key, run)
         return run(xs)
 
     def clear(self) -> None:
@@ -168,9 +170,26 @@ class FastPath:
             return self._on_devices(args, kwargs) if self._runs_of_placed else MISS
         for x in xs:
             put(x)
-        flat = not kwargs and self._split is None and len(args) == len(xs) and all(map(is_, xs, args))
-        self._recent[0] = (state, len(args) if flat else -1, key, run)
+        flat = not kwargs and self._split is None and len(args) == len(xs) and all(map(is_, leaves, args))
+        take = None if flat else self._taker(args, kwargs, leaves)
+        self._recent[0] = (state, len(args) if flat else -1, take, key, run)
         return run(xs)
+
+    def _taker(self, args: tuple, kwargs: dict, leaves: Sequence[Any]) -> Callable[[tuple, dict], Any] | None:
+        """What takes the leaves of calls like this one from their arguments; None if some are not leaves themselves."""
+        dynamic, by_name, _ = (args, kwargs, ()) if self._split is None else self._split(args, kwargs)
+        names = sorted(by_name)
+        given = [*dynamic, *[by_name[name] for name in names]]
+        if len(given) != len(leaves) or not all(map(is_, given, leaves)):
+            return None
+        of_leaves, places = {id(x) for x in dynamic}, list(range(len(args)))
+        static = [i for i in places if id(args[i]) not in of_leaves]
+        fixed = [name for name in kwargs if name not in by_name]
+        values = [args[i] for i in static] + [kwargs[name] for name in fixed]
+        if len(args) - len(static) != len(dynamic) or not {type(x) for x in values} <= _UNCHANGING:
+            return None
+        positions = [i for i in places if i not in static]
+        return taker_of(len(args), tuple(positions), tuple(static), tuple(names), tuple(fixed))(values)
 
     def function(self, call_generally: Callable[[tuple, dict], Any]) -> Callable:
         """The function that takes the fast path if possible, and else calls `call_generally`."""
@@ -179,12 +198,20 @@ class FastPath:
         def compiled(*args, **kwargs):
             try:
                 if context.trace is evaluator:
-                    state, count, known, run = recent[0]
+                    state, count, take, known, run = recent[0]
                     if config.tracing is state:
                         result = MISS
                         if count >= 0:
                             if count == len(args) and not kwargs:
                                 result = run(args)
+                                if result is MISS and (xs := _on_device(args)) is not None:
+                                    result = run(xs)
+                        elif take is not None:
+                            leaves = take(args, kwargs)
+                            if leaves is not None:
+                                result = run(leaves)
+                                if result is MISS and (xs := _on_device(leaves)) is not None:
+                                    result = run(xs)
                         else:
                             try:
                                 leaves, key = read(args, kwargs)
@@ -205,6 +232,65 @@ class FastPath:
         return compiled
 
 
+# static arguments of these types are the same where they are one object
+_UNCHANGING = {int, bool, float, str, bytes, type(None), type, FunctionType, BuiltinFunctionType}
+# dtypes that arrays keep whether or not those of 64 bits are on
+_PLAIN = {np.dtype(name) for name in ("f4", "i4", "u4", "?", "f2", "i2", "u2", "i1", "u1", "c8")}
+# the arrays of Python's numbers that were passed, with their buffers
+_numbers: dict[Any, ConcreteArray] = {}
+_NUMBERS_LIMIT = 256
+
+
+def _on_device(args: Sequence[Any]) -> list[Any] | None:
+    """Arguments some of which are NumPy's arrays or Python's numbers, as arrays on the device; None if none is."""
+    changed = checked = False
+    copy: Any = None
+    xs: list[Any] = []
+    try:
+        for x in args:
+            kind = type(x)
+            if kind is not ConcreteArray:
+                changed = True
+                if kind is np.ndarray:
+                    dtype = x.dtype
+                    if dtype in _PLAIN and x.flags.c_contiguous:  # inlines _as_concrete
+                        if not checked:
+                            check_process()
+                            copy, checked = copier(), True
+                        array = ConcreteArray()
+                        array.aval = aval = make_aval(x.shape, dtype)
+                        array._buffer = copy(x, aval)
+                        xs.append(array)
+                        continue
+                    x = _as_concrete(x)
+                elif kind is float or kind is int:
+                    x = _number(x, kind)
+                else:
+                    return None
+                put(x)
+            elif not hasattr(x, "_buffer") and not x.is_deleted():
+                put(x)
+                changed = True
+            xs.append(x)
+    except (TypeError, OverflowError):
+        return None  # the general path names the argument
+    return xs if changed else None
+
+
+def _number(x: Any, kind: type) -> ConcreteArray:
+    """The array of a Python number, the same one if it was passed before; not of zero, since 0. == -0."""
+    key = (x, scalar_aval(kind))
+    known = _numbers.get(key)
+    if known is None:
+        known = scalar_array(x)
+        if x and x == x:
+            if len(_numbers) >= _NUMBERS_LIMIT:
+                _numbers.clear()
+            _numbers[key] = known
+    check_process()
+    return known
+
+
 def _as_concrete(x: AnyValue) -> ConcreteArray:
     """A leaf as a concrete array; TypeError for anything else, for example a tracer.
 
@@ -213,8 +299,9 @@ def _as_concrete(x: AnyValue) -> ConcreteArray:
     """
     if type(x) is np.ndarray and x.dtype.isbuiltin == 1 and canonicalize_dtype(x.dtype) is x.dtype:
         if x.flags.c_contiguous:
+            check_process()
             aval = make_aval(x.shape, x.dtype)
-            return array_on_device(aval, copied(x, aval))
+            return array_on_device(aval, copier()(x, aval))
     if type(x) is not ConcreteArray:
         x = lift(x)
         if type(x) is not ConcreteArray:

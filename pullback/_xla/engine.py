@@ -199,22 +199,21 @@ def put(x: ConcreteArray) -> Any:
     return buffer
 
 
-def copied(value: np.ndarray, aval: ShapedArray) -> Any:
-    """A device buffer with the data of an array that its owner may write to when this has returned.
+@cache
+def copier() -> Callable[[np.ndarray, ShapedArray], Any]:
+    """A function that makes a device buffer of an array which its owner may write to when it has returned.
 
-    Of a dtype that the engine knows, with contiguous entries.
+    Of a dtype that the engine knows, with contiguous entries; in a process that `check_process` lets pass.
     """
-    check_process()
     xc = xla_client()
-    return xc.batched_device_put(
-        aval,
-        sharding(),
-        [value],
-        [device()],
-        True,
-        host_buffer_semantics=xc.HostBufferSemantics.IMMUTABLE_ONLY_DURING_CALL,
-        enable_x64=True,
-    )
+    put, place, devices = xc.batched_device_put, sharding(), [device()]
+    semantics = xc.HostBufferSemantics.IMMUTABLE_ONLY_DURING_CALL
+
+    def copied(value: np.ndarray, aval: ShapedArray) -> Any:
+        # committed, no copy forced, and types of 64 bits as they are
+        return put(aval, place, [value], devices, True, False, semantics, True)
+
+    return copied
 
 
 def read(buffer: AnyValue, aval: ShapedArray) -> np.ndarray:

@@ -148,6 +148,33 @@ def maker(execute, handlers, types, consts, out_types, unflatten):
     return names["maker"]
 
 
+@functools.cache
+def taker_of(
+    count: int, positions: tuple[int, ...], static: tuple[int, ...], names: tuple[str, ...], fixed: tuple[str, ...]
+) -> Callable[[Sequence[Any]], Callable[[tuple, dict], tuple | None]]:
+    """Generate what takes the arrays at `positions`, then those with `names`, from a call's arguments.
+
+    None for calls with others; `values` are those of the static arguments, which must be the same objects.
+    """
+    places = [*[f"args[{i}]" for i in static], *[f"kwargs[{name!r}]" for name in fixed]]
+    same = "".join(f" and {place} is values[{k}]" for k, place in enumerate(places))
+    taken = [*[f"args[{i}]" for i in positions], *[f"kwargs[{name!r}]" for name in names]]
+    source = f"""
+def maker(values):
+    def take(args, kwargs):
+        try:
+            if len(args) == {count} and len(kwargs) == {len(names) + len(fixed)}{same}:
+                return ({"".join(part + ", " for part in taken)})
+        except KeyError:
+            pass
+        return None
+    return take
+"""
+    made: dict[str, Any] = {}
+    exec(source, made)
+    return made["maker"]
+
+
 def _each(part: str, n: int) -> str:
     return "".join(f"{part.format(i)}, " for i in range(n))
 

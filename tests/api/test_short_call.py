@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 from collections import namedtuple
 
 import numpy as np
@@ -277,3 +278,86 @@ def test_a_captured_array_that_was_deleted():
     captured.delete()
     with pytest.raises(RuntimeError, match="deleted"):
         compiled(X)
+
+
+def test_numbers_of_python_keep_their_kind_and_sign():
+    reciprocal, same = pb.jit(lambda x: 1 / x), pb.jit(lambda x: x)
+    for _ in range(3):
+        for x in (0.0, -0.0, 2.0, float("nan"), -4.0):
+            np.testing.assert_array_equal(reciprocal(x), np.float32(1) / np.float32(x) if x else np.copysign(np.inf, x))
+        for x, kind in ((1, "int32"), (1.0, "float32"), (True, "bool"), (0, "int32"), (1, "int32")):
+            result = same(x)
+            assert result.dtype == kind
+            assert result.weak_type == (kind != "bool")
+        with pytest.raises(OverflowError, match="2147483648"):
+            same(2**31)
+
+
+def test_static_arguments_and_keywords_that_change_one_by_one():
+    traced, counts = [], []
+
+    def weighted(x, n, *, y, mode=None):
+        traced.append((n, mode))
+        return x * n + y if mode is None else x * n - y
+
+    compiled = pb.jit(weighted, static_argnums=1, static_argnames="mode")
+    a, b = pnp.float32(2), np.float32([10, 20])
+    for _ in range(2):
+        for n in (2, 3, 2.0, True, 2):
+            np.testing.assert_array_equal(compiled(a, n, y=b), 2 * n + b)
+            np.testing.assert_array_equal(compiled(a, n, y=b), 2 * n + b)
+            np.testing.assert_array_equal(compiled(a, n, y=b, mode="less"), 2 * n - b)
+            np.testing.assert_array_equal(compiled(a, n, mode="less", y=b), 2 * n - b)
+            np.testing.assert_array_equal(compiled(b, n, y=a), b * n + 2)
+        counts.append(len(traced))
+    assert counts[0] == counts[1]
+    with pytest.raises(TypeError, match="mood"):
+        compiled(a, 2, y=b, mood="less")
+    with pytest.raises(TypeError, match="y"):
+        compiled(a, 2, mode="less")
+
+
+def test_static_arguments_that_can_change_are_compared_by_value():
+    class Settings:
+        def __init__(self, n):
+            self.n = n
+
+        def __hash__(self):
+            return hash(self.n)
+
+        def __eq__(self, other):
+            return self.n == other.n
+
+    settings = Settings(2)
+    compiled = pb.jit(lambda x, settings: x * settings.n, static_argnums=1)
+    assert [float(compiled(3.0, settings)) for _ in range(3)] == [6, 6, 6]
+    settings.n = 5
+    assert [float(compiled(3.0, settings)) for _ in range(3)] == [15, 15, 15]
+
+
+@pytest.mark.parametrize(
+    ("call", "most"),
+    [
+        (lambda f: f(np.float32([1, 2]), np.float32([3, 4])), 9),
+        (lambda f: f(1.5, 2.5), 12),
+        (lambda f: f(X, y=X), 3),
+        (lambda f: f(np.float32([1, 2]), y=2.5), 12),
+    ],
+    ids=["arrays of NumPy", "numbers", "a keyword", "all"],
+)
+def test_warm_calls_take_few_calls_of_python_functions(call, most):
+    compiled = pb.jit(lambda x, y: x + y)
+    for _ in range(3):
+        call(compiled)
+    count = 0
+
+    def note(frame, event, arg):
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        call(compiled)
+    finally:
+        sys.setprofile(None)
+    assert count - 1 <= most  # without the one of the test's own
