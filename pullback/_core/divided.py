@@ -137,7 +137,7 @@ def divided(kernel: Callable, values: Sequence[Any], params: dict[str, Any], sha
     loop = isinstance(kernel, np.ufunc)
     if loop and size < LARGE_FOR_LOOP:
         return kernel(*values, **params)
-    flat = [_flat(x, shape) for x in values]
+    flat: list[Any] = [_flat(x, shape) for x in values]
     if any(x is None for x in flat) or crew.helpers == [] or not crew.taken.acquire(blocking=False):
         return kernel(*values, **params)
     try:
@@ -150,7 +150,7 @@ def divided(kernel: Callable, values: Sequence[Any], params: dict[str, Any], sha
         def job() -> None:
             for start in starts:  # the interpreter's lock makes each part one thread's
                 part = slice(start, start + length)
-                operands = [x[part] if x.ndim else x for x in flat]  # type: ignore[union-attr]
+                operands = [x[part] if x.ndim else x for x in flat]
                 if into:
                     kernel(*operands, out=target[part])
                 else:
