@@ -25,10 +25,10 @@ import numpy as np
 
 from pullback._core import numpy_state
 
-# the elements of a part, and those from which on a kernel is divided: for one of several steps, and for a single loop,
-# in which a part is to last longer than it takes to wake a thread
+# the elements of a part: of a kernel of several steps, and of a single loop, in which a part is to last longer than it
+# takes to wake a thread. `fast_paths.py` says from how many on kernels come here; a single loop takes more
 PART, PART_OF_LOOP = 65_536, 262_144
-LARGE, LARGE_FOR_LOOP = 8 * PART, 15 * PART
+LARGE_FOR_LOOP = 15 * PART
 # Python's operators, which kernels are since they are faster on numbers
 _UFUNCS: dict[Any, np.ufunc] = {
     operator.add: np.add,

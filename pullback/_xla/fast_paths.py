@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from pullback._core import numpy_state
 from pullback._core.array import ConcreteArray
 from pullback._core.config import config, nans_were_debugged
-from pullback._core.divided import LARGE, divided
 from pullback._core.lazy import LateModule
 from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
@@ -30,15 +29,18 @@ from pullback._core.tree import PyTreeDef, tree_structure
 from pullback._core.types import ShapedArray
 
 if TYPE_CHECKING:
-    from pullback._core import nans
+    from pullback._core import divided, nans
     from pullback._xla import single_operations
     from pullback._xla.executable import Executable
 else:
+    divided = LateModule("pullback._core.divided")
     nans = LateModule("pullback._core.nans")
     single_operations = LateModule("pullback._xla.single_operations")
 
 _enter, _leave = numpy_state.enter, numpy_state.leave
 _aval = attrgetter("aval")
+# the elements from which on an elementwise kernel runs in parts: `divided.py` has the figures
+_DIVIDED = 524_288
 
 # --- eager operations ---
 
@@ -77,8 +79,8 @@ def process_eagerly(self: Any, primitive: Primitive, args: Sequence[Any], params
         aval = primitive.infer(avals, params)
     token = _enter()
     try:
-        if aval.size >= LARGE and primitive.traits.elementwise and not primitive.traits.whole:
-            out = divided(kernel, values, params, aval.shape, aval.dtype)
+        if aval.size >= _DIVIDED and primitive.traits.elementwise and not primitive.traits.whole:
+            out = divided.divided(kernel, values, params, aval.shape, aval.dtype)
         else:
             out = kernel(*values, **params) if params else kernel(*values)
         if out.dtype is not aval.dtype and out.dtype != aval.dtype:

@@ -13,7 +13,7 @@ import pytest
 import pullback as pb
 import pullback.numpy as pnp
 from pullback._core import divided as module
-from pullback._core.divided import LARGE, LARGE_FOR_LOOP, PART, divided
+from pullback._core.divided import LARGE_FOR_LOOP, PART, divided
 from pullback._ops.sigmoids import tanh_slope_p
 
 N = LARGE_FOR_LOOP + 12_345
@@ -66,7 +66,7 @@ def test_choices_and_conversions(crew):
 
 
 def test_other_layouts_are_taken_as_a_whole(crew):
-    x = numbers()[: LARGE + 2].reshape(2, -1)
+    x = numbers()[: 8 * PART].reshape(2, -1)
     for a, b in [(x, x[0]), (x.T, x.T), (x, x[:, ::-1])]:
         got = divided(np.add, (a, b), {}, np.broadcast_shapes(a.shape, b.shape), a.dtype)
         np.testing.assert_array_equal(got, a + b)
@@ -151,7 +151,7 @@ def test_nothing_keeps_the_operands(crew):
 
 
 def test_single_loops_of_moderate_size_are_not_worth_it(crew):
-    x = np.ones(LARGE, "float32")
+    x = np.ones(8 * PART, "float32")
     divided(np.exp, (x,), {}, x.shape, x.dtype)
     assert crew.helpers is None
     divided(lambda x: np.exp(x) + 1, (x,), {}, x.shape, x.dtype)
