@@ -132,3 +132,37 @@ def test_a_computed_operand_at_the_level_of_users(function):
             np.testing.assert_allclose(
                 pb.jit(g, compiler_options=options)(rows, columns), g(rows, columns), rtol=1e-12, atol=1e-13
             )
+
+
+# --- large arrays, whose programs look first whether an element dominates ---
+
+
+@pytest.mark.parametrize("function", [nn.logsumexp, nn.log_softmax])
+@pytest.mark.parametrize("dominated", [False, True])
+def test_large_arrays_are_exact_whether_or_not_an_element_dominates(function, dominated):
+    x = np.random.default_rng(0).standard_normal((100, 120)).astype(np.float32)
+    x[1, 3], x[2], x[3, 0], x[4, :2] = INF, -INF, NAN, -INF
+    if dominated:
+        x[5:8, 7] = (5, 20, 80)
+        x[8:11] -= 3 * np.abs(x[8:11]).max()
+        x[8:11, 0] = 0
+
+    def f(x):
+        return function(x, axis=1)
+
+    assert pb.jit(f).lower(x).as_text().count("stablehlo.case") == 1
+    assert "stablehlo.case" not in pb.jit(f).lower(x[:50]).as_text()
+    got = np.asarray(pb.jit(f)(x))
+    finite = np.isfinite(x).all(1)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(got[~finite], np.asarray(f(x[~finite])))
+    exact = np.float64(x[finite])
+    exact -= exact.max(1, keepdims=True)
+    rest = np.exp(np.sort(exact, 1)[:, :-1]).sum(1)
+    if function is nn.logsumexp:
+        expected = x[finite].max(1) + np.log1p(rest)
+    else:
+        expected = exact - np.log1p(rest)[:, None]
+    np.testing.assert_allclose(got[finite], expected, rtol=1e-6)
+    # mapped, the choice is made once for all
+    np.testing.assert_allclose(pb.jit(pb.vmap(lambda x: function(x, axis=0)))(x), got, rtol=1e-6)
