@@ -243,7 +243,7 @@ sqrt_p: Primitive = unary(
 rsqrt_p: Primitive = unary(
     "rsqrt",
     lambda x: np.divide(x.dtype.type(1), np.sqrt(x)),
-    "stablehlo.rsqrt",
+    if_large("large_powers:rsqrt", lambda ctx, x: ctx.op("stablehlo.rsqrt", [x])),
     times(lambda x, y: mul(scalar(x, -0.5), div(y, x))),
 )
 cbrt_p: Primitive = unary(

@@ -18,8 +18,8 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare as c
 from pullback._ops import trig
 from pullback._ops.elementwise import add, div, exp, log, log1p, mul, neg, scalar, square, sub
-from pullback._ops.erf_inverse import erf_inv_kernel
-from pullback._ops.expressions import iterate, written
+from pullback._ops.erf_inverse import erf_inv_kernel, erf_inv_large
+from pullback._ops.expressions import Expr, iterate, polynomial, written
 from pullback._ops.families import (
     FLOAT,
     INTEGER,
@@ -34,6 +34,7 @@ from pullback._ops.families import (
     to_bool,
     unary,
 )
+from pullback._ops.large_arrays import if_large
 from pullback._ops.rounding import round_to_even
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, unbroadcast
@@ -66,7 +67,7 @@ erfc_p: Primitive = unary(
 erf_inv_p: Primitive = unary(
     "erf_inv",
     erf_inv_kernel,
-    "chlo.erf_inv",
+    if_large(erf_inv_large, lambda ctx, x: ctx.op("chlo.erf_inv", [x])),
     lambda t, x, y: mul(t, mul(scalar(x, np.sqrt(np.pi) / 2), exp(square(y)))),
     FLOAT,
 )
@@ -96,19 +97,37 @@ def _difference(x, y):
     return c.select(c.bitwise_and(c.eq(x, y), c.ne(difference, difference)), scalar(x, 0), difference)
 
 
+# log(1 + t) / t by powers of t where 0 <= t <= 1: the minimax polynomial of the relative error, which is 4.7e-9 (the
+# exchange algorithm of Remez, in mpmath)
+_LOG_ONE_PLUS = (
+    0.9999999953,
+    -0.4999990242,
+    0.333299624,
+    -0.2495413342,
+    0.1967593803,
+    -0.1530558904,
+    0.1060364905,
+    -0.05695947855,
+    0.01985143377,
+    -0.003244019055,
+)
+
+
+def _log_one_plus(t: Expr) -> Expr:
+    """log(1 + t) for t in [0, 1]: of 4,000,000 exponentials in float32 2.9 ms on 2 cores, by XLA's function 8.7."""
+    return t.log1p() if t.double else t * polynomial(t, _LOG_ONE_PLUS)
+
+
 def _logaddexp(name: str, kernel, base: float):
     rate = float(np.log(base))
 
-    def lower(ctx, x, y):
-        delta = ctx.op("stablehlo.subtract", [x, y])
-        small = ctx.op("stablehlo.negate", [ctx.op("stablehlo.abs", [delta])])
-        small = ctx.op("stablehlo.multiply", [small, ctx.full_like(x, rate)])
-        extra = ctx.op("stablehlo.log_plus_one", [ctx.op("stablehlo.exponential", [small])])
-        extra = ctx.op("stablehlo.divide", [extra, ctx.full_like(x, rate)])
-        value = ctx.op("stablehlo.add", [ctx.op("stablehlo.maximum", [x, y]), extra])
-        return ctx.op(
-            "stablehlo.select", [ctx.compare("NE", delta, delta), ctx.op("stablehlo.add", [x, y]), value], x.aval
-        )
+    @written
+    def lower(x, y):
+        difference = x - y
+        small = -difference.abs()
+        extra = _log_one_plus((small if rate == 1 else small * rate).exp())
+        value = x.maximum(y) + (extra if rate == 1 else extra / rate)
+        return difference.is_("NE", difference).choose(x + y, value)
 
     def weight(x, y):
         difference = _difference(x, y)

@@ -5,6 +5,7 @@ from math import floor
 
 import numpy as np
 import pytest
+from scipy import special
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -12,6 +13,16 @@ from pullback import lax
 from pullback._ops import large_arrays
 
 N = large_arrays.LARGE
+
+
+def reciprocal_root(x):
+    return 1 / np.sqrt(x)
+
+
+def inverse_error_function(x):
+    return np.copysign(special.erfinv(x), x)
+
+
 # ours, in float64, what the small program has in its text, the largest error in units in the last place
 ONE = {
     "atan": (lax.atan, np.arctan, "chlo.atan", 1.5),
@@ -23,6 +34,8 @@ ONE = {
     "acosh": (lax.acosh, np.arccosh, "chlo.acosh", 3),
     "atanh": (lax.atanh, np.arctanh, "chlo.atanh", 2),
     "cbrt": (lax.cbrt, np.cbrt, "stablehlo.cbrt", 0.6),
+    "rsqrt": (lax.rsqrt, reciprocal_root, "stablehlo.rsqrt", 1.6),
+    "erf_inv": (lax.erf_inv, inverse_error_function, "chlo.erf_inv", 4),
 }
 EDGES = [
     0.0,
@@ -80,7 +93,7 @@ def check_units(got, exact, units):
 def test_functions_of_one_number(name):
     ours, exact, _, units = ONE[name]
     x = numbers()
-    if name in ("asin", "acos", "atanh"):
+    if name in ("asin", "acos", "atanh", "erf_inv"):
         x[100:] = np.where(np.abs(x[100:]) > 1, 1 / x[100:], x[100:])
     if name == "acosh":
         x[100:] = 1 + np.abs(x[100:])
@@ -126,6 +139,38 @@ def test_powers_are_not_left_to_the_compiler():
     assert "stablehlo.power" not in pb.jit(lambda x: x**2.5).lower(x).as_text()
     assert "stablehlo.power" in pb.jit(lambda x: x**2.5).lower(pb.ShapeDtypeStruct((9,), "float32")).as_text()
     assert "stablehlo.power" not in pb.jit(pnp.power).lower(x, x).as_text()
+
+
+@pytest.mark.parametrize("shape", [(4 * N,), (4 * N // 128, 128)])
+def test_powers_of_two(shape):
+    x = np.random.default_rng(6).uniform(-127, 129, shape).astype("float32")
+    x.flat[: len(EDGES)] = EDGES
+    x.flat[100:1000] = np.arange(-450, 450)
+    check_units(pb.jit(pnp.exp2)(x), exactly(np.exp2, x), 1)
+    text = pb.jit(pnp.exp2).lower(pb.ShapeDtypeStruct((9,), "float32")).as_text()
+    assert "exponential" not in text
+    x = np.linspace(-20, 15.9, 1000).astype("float16")
+    expected = exactly(np.exp2, x)
+    np.testing.assert_allclose(pb.jit(pnp.exp2)(x), expected, rtol=2.0**-11, atol=6.2e-5)
+
+
+def test_logarithms_of_sums():
+    x, y = pairs()
+    x, y = np.where(np.abs(x) > 1e30, np.sign(x) * 30, x), np.where(np.abs(y) > 1e30, np.sign(y) * 3, y)
+    edges = np.array(EDGES, "float32")
+    x[: edges.size**2], y[: edges.size**2] = np.repeat(edges, edges.size), np.tile(edges, edges.size)
+    for function, exact, rate in [(pnp.logaddexp, np.logaddexp, 1), (pnp.logaddexp2, np.logaddexp2, np.log(2))]:
+        expected = exactly(exact, x, y)
+        got = np.asarray(pb.jit(function)(x, y))
+        known = np.isfinite(expected)
+        np.testing.assert_array_equal(got[~known], expected[~known])
+        # next to the zeros the terms cancel, and the exponential knows the difference to its last digit
+        got, expected, a, b = (v[known].astype("float64") for v in (got, expected, x, y))
+        gap = np.minimum(np.abs(a - b), 1000)
+        scale = np.maximum(np.abs(expected), np.abs(np.maximum(a, b))) + gap * np.exp(-gap * rate)
+        assert (np.abs(got - expected) <= 5 * 2.0**-24 * scale + 2.0**-126).all()
+        text = pb.jit(function).lower(*[pb.ShapeDtypeStruct((9,), "float32")] * 2).as_text()
+        assert "log_plus_one" not in text
 
 
 @pytest.mark.parametrize("name", ONE)
@@ -217,7 +262,15 @@ def test_floors_of_quotients_need_no_remainder():
         np.testing.assert_array_equal(slope, 0)
 
 
-@pytest.mark.parametrize("name", ["atan", "asin", "sinh", "asinh", "cbrt"])
+def test_the_derivative_of_a_reciprocal_root_is_in_range():
+    x = np.exp2(np.linspace(-83, 83, N)).astype("float32")
+    with np.errstate(over="ignore"):
+        expected = -0.5 * x.astype("float64") ** -1.5
+    slope = np.asarray(pb.jit(pb.vmap(pb.grad(lax.rsqrt)))(x))
+    np.testing.assert_allclose(slope, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["atan", "asin", "sinh", "asinh", "cbrt", "erf_inv"])
 def test_derivatives_and_loops(name):
     function, _, _, units = ONE[name]
     x = np.linspace(-0.9, 0.9, N, dtype="float32")
