@@ -139,6 +139,25 @@ def parameters(fun: object) -> dict[str, inspect.Parameter] | None:
         return None
 
 
+# keywords that are not taken, alone or after the function -> why
+_TRACES = "refused: it is about the inside of JAX"
+KEYWORDS = {
+    "reduce_axes": "refused: JAX deprecated it with xmap, and raises NotImplementedError for other values than ()",
+    "sum_match": "refused: JAX does not say what it does",
+    "dlpack.from_dlpack external_array": "refused: by position, as in numpy.from_dlpack, which it is",
+    **dict.fromkeys(("use_eq_store", "unk_names", "transform_stack", "primals_ft", "is_vjp", "traceable"), _TRACES),
+    "interpreters.ad.jvp instantiate": _TRACES,
+    **{
+        f"{module} fun": "refused: by position alone, as the parameters of the transformation follow"
+        for module in (
+            *("api_util.flatten_fun", "api_util.flatten_fun_nokwargs", "extend.linear_util.transformation"),
+            *("extend.linear_util.transformation2", "extend.linear_util.transformation_with_aux"),
+            "extend.linear_util.transformation_with_aux2",
+        )
+    },
+}
+
+
 def functions() -> Iterator[tuple[str, str, object, object]]:
     """Module, name, JAX's function and ours, for each that both have."""
     for module in MODULES:
@@ -163,7 +182,8 @@ def keywords() -> tuple[int, list[Miss]]:
                 continue
             total += 1
             if not anything and not (key in ours and ours[key].kind in by_name):
-                misses.append(Miss(module, f"{name}({key}=)", "not taken by name"))
+                why = KEYWORDS.get(key) or KEYWORDS.get(f"{module}.{name} {key}", "no reason is given")
+                misses.append(Miss(module, f"{name}({key}=)", why))
     return total, misses
 
 

@@ -56,6 +56,7 @@ __all__ = [
 def checkpoint(
     fun: F,
     *,
+    concrete: bool = ...,
     prevent_cse: bool = True,
     policy: Callable[..., Any] | None = None,
     static_argnums: int | Sequence[int] = (),
@@ -65,6 +66,7 @@ def checkpoint(
 def checkpoint(
     fun: None = None,
     *,
+    concrete: bool = ...,
     prevent_cse: bool = True,
     policy: Callable[..., Any] | None = None,
     static_argnums: int | Sequence[int] = (),
@@ -74,6 +76,7 @@ def checkpoint(
 def checkpoint(
     fun: Callable[..., Any] | None = None,
     *,
+    concrete: bool = False,
     prevent_cse: bool = True,
     policy: Callable[..., Any] | None = None,
     static_argnums: int | Sequence[int] = (),
@@ -87,6 +90,7 @@ def checkpoint(
 
     Args:
       fun: a function of arrays or pytrees of arrays. It is traced, as by `jit`. Without it, returns a decorator.
+      concrete: JAX's, which it has given up: NotImplementedError for True.
       prevent_cse: keep the compiler from merging the second run with the first, which would undo the saving. Inside
         a `scan` nothing can be merged, and False lets the compiler optimize freely.
       policy: the results that may be kept, see `checkpoint_policies`: a function of a primitive, the types of its
@@ -105,6 +109,10 @@ def checkpoint(
     >>> print(pb.grad(lambda x: layer(layer(x, w), w).sum())(pnp.array([0., 1.])).round(4))
     [1.     0.2469]
     """
+    if concrete:
+        raise NotImplementedError(
+            "checkpoint: concrete=True is JAX's former way to keep values known; give static_argnums"
+        )
     if fun is None:
         return functools.partial(
             checkpoint,

@@ -122,13 +122,19 @@ def argnums_partial(
     return _with_fixed(f, positions, tuple(args)), tuple(args[i] for i in given)
 
 
-def flatten_axes(name: str, treedef: PyTreeDef, axis_tree: PyTree) -> list[Any]:
+def flatten_axes(
+    name: str, treedef: PyTreeDef, axis_tree: PyTree, *, kws: bool = False, tupled_args: bool = False
+) -> list[Any]:
     """The entries of a prefix of a tree, one for each leaf. ValueError if it is no prefix.
+
+    With `kws`, the tree is that of `(args, kwargs)`, and the prefix one of the args: keywords get the entry 0.
+    `tupled_args` words JAX's error.
 
     >>> flatten_axes("in_axes", tree_flatten((1, (2, 3)))[1], (None, 0))
     [None, 0, 0]
     """
     dummy = tree_unflatten(treedef, [0] * treedef.num_leaves)
+    axis_tree = (axis_tree, 0) if kws else axis_tree
     return broadcast_prefix(axis_tree, dummy, is_leaf=lambda x: x is None)
 
 

@@ -1,10 +1,12 @@
 """Dtypes: the extended floating-point types, promotion, and questions about them."""
 
 import typing as _typing
+from importlib import import_module as _import_module
 from typing import Any
 
 import numpy as _np
 
+from pullback._core.arguments import aval_of as _aval_of
 from pullback._core.array import lift
 from pullback._core.dtypes import ExtendedDType as _ExtendedDType
 from pullback._core.dtypes import (
@@ -17,12 +19,13 @@ from pullback._core.dtypes import (
     is_bool,
     is_complex,
     is_integer,
-    issubdtype,
     itemsize_bits,
     prng_key,
     promote_types,
 )
 from pullback._core.dtypes import canonicalize_dtype as _canonicalize_dtype
+from pullback._core.dtypes import issubdtype as _issubdtype
+from pullback._core.dtypes import promote as _promote
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.typing import DTypeLike as _DTypeLike
 
@@ -38,8 +41,43 @@ __all__ = [
     "itemsize_bits",
     "prng_key",
     "promote_types",
+    "result_type",
     "scalar_type_of",
 ]
+
+
+def issubdtype(a: _DTypeLike, b: _DTypeLike) -> bool:
+    """Whether a dtype is below another, or of an abstract kind: `numpy.issubdtype` under JAX's names of its arguments.
+
+    TypeError for what is no dtype and no kind.
+
+    >>> issubdtype("bfloat16", _np.floating), issubdtype("float32", _np.integer)
+    (True, False)
+    """
+    return _issubdtype(a, b)
+
+
+def result_type(*args: Any, return_weak_type_flag: bool = False) -> Any:
+    """The dtype of `numpy.result_type`, and with `return_weak_type_flag` whether it is weak.
+
+    TypeError for what has no dtype.
+
+    >>> result_type("int8", 1.5), result_type(1, 1.5, return_weak_type_flag=True)
+    (dtype('float32'), (dtype('float32'), True))
+    """
+    dtype = _import_module("pullback.numpy").result_type(*args)
+    if not return_weak_type_flag:
+        return dtype
+    return dtype, _promote(*map(_kind, args))[1]
+
+
+def _kind(x: Any) -> tuple[Any, bool]:
+    """The dtype of an array, a number or a dtype, and whether it is weak."""
+    try:
+        aval = _aval_of(x)
+    except TypeError:
+        return _canonicalize_dtype(x), False
+    return aval.dtype, aval.weak_type
 
 
 def canonicalize_dtype(dtype: _DTypeLike | None, allow_extended_dtype: bool = False) -> _np.dtype | _ExtendedDType:
@@ -70,4 +108,4 @@ def scalar_type_of(x: Any) -> type:
 
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__, {"result_type": "pullback.numpy:result_type"})
+    __getattr__, __dir__ = _attributes(__name__)

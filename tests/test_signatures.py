@@ -88,13 +88,10 @@ ABSENT = {
     "out_sharding": "types of arrays hold no shardings: with_sharding_constraint says where the result is to be",
     "sharding": "arrays live on one device",
     "reduce_axes": "JAX deprecated it with xmap and raises NotImplementedError for other values than ()",
-    "concrete": "JAX deprecated it and raises NotImplementedError",
     "partitioned": "there is one device",
-    "host_id": "there is one process; JAX's older name for process_index",
     "_use_logging": "not public",
     "sum_match": "not documented by JAX",
     "manual_axis_type": "of shard_map, which needs several devices",
-    "to": "of shard_map, which needs several devices",
     "is_ref": "there are no references to mutable arrays",
 }
 UFUNCS = (
@@ -127,7 +124,6 @@ DIFFERENT = {
     "remat fun": "left out, a decorator results",
     "remat static_argnames": "remat is checkpoint",
     "checking_leaks new_val": "it is check_tracer_leaks",
-    "dtypes.result_type return_weak_type_flag": "it is numpy.result_type",
     "Ref aval": "made by new_ref",
     "Ref refs": "made by new_ref",
     **{
@@ -160,11 +156,9 @@ DIFFERENT = {
     "lax.full weak_type": "rules ask for weak types",
     "lax.linalg.eig enable_eigvec_derivs": "the derivatives of eigenvectors that have none are refused one by one",
     "tree_util.Partial func": "positional, so that an argument may be named func, as in functools.partial",
-    "dtypes.issubdtype a": "the function is numpy.issubdtype, with its names",
-    "dtypes.issubdtype b": "the function is numpy.issubdtype, with its names",
     **{
         f"debug.breakpoint {name}": "JAX's opens a debugger of its own, ours Python's"
-        for name in ("backend", "filter_frames", "num_frames", "token", "kwargs", "stdin", "stdout")
+        for name in ("kwargs", "stdin", "stdout")
     },
     "debug.callback callback": "required: there is nothing to do without",
     "numpy.modf out": "by keyword alone, and refused as in JAX",
@@ -312,6 +306,33 @@ def test_parameters_that_were_missing():
     ):
         with pytest.raises((ValueError, TypeError), match=part):
             call()
+
+
+def test_keywords_that_were_missing():
+    x = pnp.arange(3.0)
+    assert pb.grad(pb.checkpoint(lambda v: v**2, concrete=False))(2.0) == 4.0
+    assert pb.local_devices(host_id=0) == pb.local_devices()
+    assert pb.dtypes.issubdtype(a="bfloat16", b=np.floating)
+    for args in ((1, 1.5), ("int8", 1), (np.int8(1), 2.0), (x, 1)):
+        ours = pb.dtypes.result_type(*args, return_weak_type_flag=True)
+        jaxs = jax.dtypes.result_type(*[jnp.asarray(a) if a is x else a for a in args], return_weak_type_flag=True)
+        assert ours == jaxs, args
+    leaves = ((1, 2), {"k": 3})
+    found = pb.api_util.flatten_axes("in_axes", pb.tree.structure(leaves), (None, 0), kws=True)
+    assert (
+        found == jax.api_util.flatten_axes("in_axes", jax.tree.structure(leaves), (None, 0), kws=True) == [None, 0, 0]
+    )
+    closed = pb.make_jaxpr(lambda v: v * 2)(1.0)
+    assert pb.core.eval_jaxpr(closed.jaxpr, closed.consts, 3.0, propagate_source_info=False) == [6.0]
+    np.testing.assert_array_equal(pb.vmap(lambda v: lax.all_gather(v, "i", to="varying"), axis_name="i")(x)[0], x)
+    for call, says in (
+        (lambda: pb.checkpoint(abs, concrete=True), "static_argnums"),
+        (lambda: pb.vmap(lambda v: lax.all_gather(v, "i", to="reduced"), axis_name="i")(x), "must be 'varying'"),
+    ):
+        with pytest.raises(NotImplementedError, match=says):
+            call()
+    with pytest.raises(ValueError, match="backend='web'"):
+        pb.debug.breakpoint(backend="web")
 
 
 def test_the_softmax_of_scipy_is_over_all_elements():

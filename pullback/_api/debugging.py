@@ -150,7 +150,16 @@ def _check_format(fmt: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None
 
 
 @boundary
-def breakpoint(*, ordered: bool = False, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
+def breakpoint(
+    *,
+    backend: str | None = None,
+    filter_frames: bool = True,
+    num_frames: int | None = None,
+    ordered: bool = False,
+    token: AnyValue = None,
+    stdin: TextIO | None = None,
+    stdout: TextIO | None = None,
+) -> None:
     """Open Python's debugger `pdb` here each time the call is executed, with the current variables of the function.
 
     It works in compiled code too: the debugger opens at run time, and traced arrays have their values; tangents
@@ -159,7 +168,8 @@ def breakpoint(*, ordered: bool = False, stdin: TextIO | None = None, stdout: Te
     example. Code that runs eagerly can also use Python's own `breakpoint()`.
 
     Args:
-      ordered: accepted for compatibility.
+      ordered, token, filter_frames, num_frames: accepted for compatibility; pdb is in the frame of the call alone.
+      backend: None or "cli", for the terminal; ValueError for JAX's "web".
       stdin, stdout: text files for the commands and the output, in place of the terminal.
 
     >>> import io, pullback as pb
@@ -173,6 +183,8 @@ def breakpoint(*, ordered: bool = False, stdin: TextIO | None = None, stdout: Te
     >>> "10.0" in screen.getvalue()
     True
     """
+    if backend not in (None, "cli"):
+        raise ValueError(f'debug.breakpoint: the debugger is pdb, on the terminal ("cli"); got backend={backend!r}')
     frame = user_frame()
     if frame is None:
         raise RuntimeError("debug.breakpoint: there is no frame of the user's to stop in")

@@ -35,14 +35,18 @@ def devices(backend: str | None = None) -> list[Any]:
     return platforms.devices(backend, "devices")
 
 
-def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Any]:
+def local_devices(
+    process_index: int | None = None, backend: str | None = None, host_id: int | None = None
+) -> list[Any]:
     """The devices of this process, or of another one, by its index; of a platform as in `devices`.
 
-    RuntimeError for a platform that there is not, ValueError for a process that there is not.
+    `host_id` is JAX's former name of `process_index`. RuntimeError for a platform that there is not, ValueError for a
+    process that there is not.
 
     >>> local_devices() == devices()
     True
     """
+    process_index = host_id if process_index is None else process_index
     if process_index is None:
         return platforms.local_devices(backend, "local_devices")
     if process_index not in range(process_count()):

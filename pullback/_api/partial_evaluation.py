@@ -120,17 +120,29 @@ def trace_to_jaxpr_nounits(
     return closed.jaxpr, results, closed.consts
 
 
-def trace_to_jaxpr_dynamic(fun: Any, in_avals: Sequence[ShapedArray]) -> tuple[Jaxpr, list[ShapedArray], list[Any]]:
+def trace_to_jaxpr_dynamic(
+    fun: Any,
+    in_avals: Sequence[ShapedArray],
+    *,
+    keep_inputs: Sequence[bool] | None = None,
+    lower: bool = False,
+    auto_dce: bool = False,
+) -> tuple[Jaxpr, list[ShapedArray], list[Any]]:
     """The jaxpr of a function wrapped by `linear_util.wrap_init`, the types of its results, and its constants' values.
 
-    What the function raises is passed on.
+    With `auto_dce`, equations that no result depends on are left out. What the function raises is passed on;
+    NotImplementedError for `keep_inputs` that leave inputs out, and for `lower`.
 
     >>> from pullback.extend.linear_util import wrap_init
     >>> jaxpr, types, _ = trace_to_jaxpr_dynamic(wrap_init(lambda x: [x + 1]), [ShapedArray((2,), "float32")])
     >>> types
     [ShapedArray(float32[2])]
     """
+    if lower or not all(keep_inputs or ()):
+        raise NotImplementedError("trace_to_jaxpr_dynamic: all inputs are kept, and values stay of their types")
     closed = stage(fun.call_wrapped, in_avals)
+    if auto_dce:
+        return dce(closed.jaxpr)[0], closed.out_avals, closed.consts
     return closed.jaxpr, closed.out_avals, closed.consts
 
 

@@ -193,9 +193,15 @@ def subjaxprs(jaxpr: Jaxpr) -> Iterator[Jaxpr]:
 
 
 def new_jaxpr_eqn(
-    invars: Sequence[Any], outvars: Sequence[Var], primitive: Any, params: dict[str, Any], *rest: AnyValue
+    invars: Sequence[Any],
+    outvars: Sequence[Var],
+    primitive: Any,
+    params: dict[str, Any],
+    effects: AnyValue = frozenset(),
+    source_info: AnyValue = None,
+    ctx: AnyValue = None,
 ) -> Equation:
-    """An equation. Raises nothing.
+    """An equation. Its effects are those of its primitive; what else JAX's equations have is ignored. Raises nothing.
 
     >>> import pullback as pb
     >>> jaxpr = pb.make_jaxpr(lambda x: x * 2)(1.).jaxpr

@@ -435,10 +435,11 @@ def literal_value(literal: Literal) -> ConcreteArray:
     return array_of(literal.aval, literal.value)
 
 
-def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -> list[Any]:
+def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike, propagate_source_info: bool = True) -> list[Any]:
     """Evaluate the equations under the current transformation; returns the list of outputs.
 
-    TypeError if the number of constants or arguments differs from the number of variables.
+    `propagate_source_info` is ignored: an equation that fails is named by its own line. TypeError if the number of
+    constants or arguments differs from the number of variables.
 
     >>> import pullback as pb
     >>> closed = pb.make_jaxpr(lambda x: 2 * x)(1.)

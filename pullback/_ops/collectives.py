@@ -346,6 +346,7 @@ def all_gather(
     axis_index_groups: Sequence[Sequence[int]] | None = None,
     axis: int = 0,
     tiled: bool = False,
+    to: str = "varying",
 ) -> Any:
     """The values at all indices along a named axis, stacked along `axis`, for every leaf of `x`.
 
@@ -356,6 +357,7 @@ def all_gather(
         values of its group only.
       axis: the position of the new axis in the result, negative ones counting from its end.
       tiled: whether the values are concatenated along an existing `axis` instead of stacked along a new one.
+      to: "varying"; NotImplementedError for JAX's other kinds, which types of arrays hold there.
 
     Raises: NameError for unknown names, ValueError for an axis out of bounds and for groups of different lengths.
 
@@ -365,6 +367,8 @@ def all_gather(
     [[1. 3.]
      [1. 3.]]
     """
+    if to != "varying":
+        raise NotImplementedError(f"all_gather: to must be 'varying': types hold no kinds of axes; got {to!r}")
     names = _names("all_gather", axis_name)
     sizes = [lookup_axis_size(name, "all_gather") for name in names]
     parts = groups_of("all_gather", axis_name, axis_index_groups, equal=True)

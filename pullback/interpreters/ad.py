@@ -193,7 +193,7 @@ def deflinear(primitive: Primitive, transpose_rule: Callable[..., Any]) -> None:
     deflinear2(primitive, lambda cotangent, *operands, **params: transpose_rule(cotangent, **params))
 
 
-def defbilinear(primitive: Primitive, lhs_rule: Callable[..., Any], rhs_rule: Callable[..., Any]) -> None:
+def defbilinear(prim: Primitive, lhs_rule: Callable[..., Any], rhs_rule: Callable[..., Any]) -> None:
     """Make a primitive linear in each of two operands; a rule gives the cotangent of one: `rule(ct, x, y, **params)`.
 
     TypeError for a primitive with several results.
@@ -205,11 +205,11 @@ def defbilinear(primitive: Primitive, lhs_rule: Callable[..., Any], rhs_rule: Ca
     >>> print(pb.grad(p.bind)(3., 4.))
     4.0
     """
-    _single("defbilinear", primitive)
+    _single("defbilinear", prim)
     defjvp(
-        primitive,
-        lambda tangent, x, y, **params: primitive.bind(tangent, y, **params),
-        lambda tangent, x, y, **params: primitive.bind(x, tangent, **params),
+        prim,
+        lambda tangent, x, y, **params: prim.bind(tangent, y, **params),
+        lambda tangent, x, y, **params: prim.bind(x, tangent, **params),
     )
 
     def transpose(cotangent: Any, x: Any, y: Any, **params: Any) -> list[Any]:
@@ -217,7 +217,7 @@ def defbilinear(primitive: Primitive, lhs_rule: Callable[..., Any], rhs_rule: Ca
             return [lhs_rule(cotangent, x, y, **params), None]
         return [None, rhs_rule(cotangent, x, y, **params)]
 
-    primitive_transposes[primitive] = transpose
+    primitive_transposes[prim] = transpose
 
 
 if not _typing.TYPE_CHECKING:

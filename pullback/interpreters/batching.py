@@ -11,6 +11,7 @@ from pullback._api.rule_tables import axis_primitive_batchers, fancy_primitive_b
 from pullback._core.array import Array
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.primitive import Primitive
+from pullback._core.typing import AxisName
 from pullback._ops.shape import broadcast_in_dim, move_axis
 from pullback._transforms.vmap import BatchTrace as BatchTrace
 from pullback._transforms.vmap import BatchTracer as BatchTracer
@@ -31,8 +32,10 @@ __all__ = [
 not_mapped: None = None
 
 
-def broadcast(x: Array, sz: int, axis: int) -> Array:
+def broadcast(x: Array, sz: int, axis: int, mesh_axis: AxisName | None = None) -> Array:
     """The array with a new axis of length `sz` at `axis`, along which it is repeated. ValueError for a wrong axis.
+
+    `mesh_axis` is ignored: types hold no shardings.
 
     >>> import pullback.numpy as pnp
     >>> broadcast(pnp.ones(2), 3, 0).shape
@@ -43,8 +46,10 @@ def broadcast(x: Array, sz: int, axis: int) -> Array:
     return broadcast_in_dim(x, tuple(shape), tuple(i for i in range(len(shape)) if i != axis))
 
 
-def bdim_at_front(x: Array, bdim: int | None, size: int) -> Array:
+def bdim_at_front(x: Array, bdim: int | None, size: int, mesh_axis: AxisName | None = None) -> Array:
     """The array with its batch axis first, a new one of length `size` if it has none. ValueError for a wrong axis.
+
+    `mesh_axis` is ignored: types hold no shardings.
 
     >>> import pullback.numpy as pnp
     >>> bdim_at_front(pnp.ones((2, 3)), 1, 3).shape, bdim_at_front(pnp.ones(2), None, 3).shape
