@@ -127,14 +127,12 @@ def flatten_axes(
 ) -> list[Any]:
     """The entries of a prefix of a tree, one for each leaf. ValueError if it is no prefix.
 
-    With `kws`, the tree is that of `(args, kwargs)`, and the prefix one of the args: keywords get the entry 0.
-    `tupled_args` words JAX's error.
+    `kws` and `tupled_args` word JAX's error, and are ignored.
 
     >>> flatten_axes("in_axes", tree_flatten((1, (2, 3)))[1], (None, 0))
     [None, 0, 0]
     """
     dummy = tree_unflatten(treedef, [0] * treedef.num_leaves)
-    axis_tree = (axis_tree, 0) if kws else axis_tree
     return broadcast_prefix(axis_tree, dummy, is_leaf=lambda x: x is None)
 
 
