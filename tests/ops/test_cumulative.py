@@ -1,5 +1,7 @@
 """Running sums, products, extremes and log-sum-exps."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -166,3 +168,53 @@ def test_long_axes_have_no_window_as_long():
     assert by_blocks((1000, 1000), 0)
     assert not by_blocks((1000, 999), 0)
     assert not by_blocks((63, 16_000), 0)
+
+
+# --- derivatives along longer axes, in which neighbours are combined first ---
+
+
+def jacobian_of(name, x):
+    """The derivatives of all results by all elements, of a vector in float64: d y[i] / d x[j]."""
+    n = len(x)
+    if name == "cumprod":
+        return np.array([[np.prod(np.delete(x[: i + 1], j)) if j <= i else 0 for j in range(n)] for i in range(n)])
+    return np.tril(np.exp(x[None] - np.logaddexp.accumulate(x)[:, None]))
+
+
+@pytest.mark.parametrize("n", [33, 34, 67, 130])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name", ["cumprod", "cumlogsumexp"])
+def test_derivatives_along_longer_axes(name, reverse, n):
+    x = rng.standard_normal(n).astype("float32") / 8 + (name == "cumprod")
+    x[[3, 20]] = 0, -0.5
+    x[17] = 0 if name == "cumprod" else -np.inf
+    t, w = rng.standard_normal((2, n)).astype("float32")
+    with np.errstate(invalid="ignore"):
+        exact = jacobian_of(name, np.flip(x).astype("float64") if reverse else x.astype("float64"))
+    exact = np.flip(exact) if reverse else exact
+
+    def run(x):
+        return getattr(cumulative, name)(x, 0, reverse)
+
+    def weighted(x):
+        return (run(x) * w).sum()
+
+    tangent = pb.jit(lambda x, t: pb.jvp(run, (x,), (t,))[1])(x, t)
+    gradient = pb.jit(pb.grad(weighted))(x)
+    # up to 17 combinations of two roundings, and sums of as many terms
+    unit = 64 * 2**-24
+    assert (np.abs(tangent - exact @ t) <= unit * (np.abs(exact) @ np.abs(t)) + 1e-30).all()
+    assert (np.abs(gradient - w @ exact) <= unit * (np.abs(w) @ np.abs(exact)) + 1e-30).all()
+    for axis in (0, 1):
+        rows = [np.moveaxis(np.broadcast_to(z, (3, n)), 1, axis) for z in (x, t)]
+        _, across = pb.jvp(partial(getattr(cumulative, name), axis=axis, reverse=reverse), *[(z,) for z in rows])
+        np.testing.assert_allclose(np.moveaxis(np.asarray(across), axis, 1)[2], tangent, rtol=1e-4, atol=1e-6)
+
+
+def test_derivatives_take_a_number_of_operations_that_grows_with_the_length():
+    def pushed(x):
+        return pb.jvp(cumulative.cumprod, (x,), (x,))
+
+    jaxpr = pb.make_jaxpr(pushed)(np.ones(4096, "float32"))
+    whole = sum(eqn.outvars[0].aval.shape == (4096,) for eqn in jaxpr.jaxpr.eqns)
+    assert whole <= 12
