@@ -280,7 +280,8 @@ def _check_arguments(
             f"say; {alone}"
         )
     for i in active:
-        if not np.isfinite(np.asarray(xs[i].value).astype(np.complex128)).all():
+        value = np.asarray(xs[i].value)
+        if not np.isfinite(value if value.dtype.isbuiltin else value.astype(np.float32)).all():
             raise ValueError(f"find_inaccuracy of {label}: {named[i]} has a nan or an infinity. See debug.find_nan")
 
 
@@ -333,7 +334,8 @@ def _inaccurate(
                 continue
             shadow = ledger.of(x)
             limit = (2 * shadow.unit) ** (2 / 3) if tolerance is None else tolerance
-            error = _error(np.asarray(x.value), shadow)
+            value = np.asarray(x.value)
+            error = _error(value, shadow, limit)
             if not error <= limit:
                 errors[name] = error
                 for n in ledger.suspects_in(shadow.rows):
@@ -341,16 +343,23 @@ def _inaccurate(
     return errors, reached
 
 
-def _error(value: np.ndarray, shadow: Shadow) -> float:
-    """The relative error of a result. One that is rounded right, to zero or infinity say, has none."""
+def _error(value: np.ndarray, shadow: Shadow, limit: float) -> float:
+    """The relative error of a result, 0 if it is within the limit. One that is rounded right, to zero or infinity say,
+    has none.
+    """
     wanted = np.asarray(shadow.value)
     errors, sizes = np.abs(wanted - value), np.abs(wanted)
+    if shadow.mixed:
+        sizes = np.broadcast_to(sizes.max(), sizes.shape)
+    if wanted.dtype != object:
+        off = ~(errors <= sizes * limit)
+        if not off.any():
+            return 0.0
+        value, wanted, errors, sizes = value[off], wanted[off], errors[off], sizes[off]
     info = dtypes.finfo(value.dtype)
     right = (wanted.astype(value.dtype) == value) | (errors <= NOTICED * unit_of(value.dtype) * float(info.tiny))
     if shadow.rows & EXHAUSTED:
         right &= np.isfinite(value)  # that the shadow is too large as well says nothing
-    if shadow.mixed:
-        sizes = np.broadcast_to(sizes.max(), sizes.shape)
     ratios = np.where(right, 0.0, errors / np.where(sizes == 0, np.finfo(float).tiny, sizes)).astype(float)
     worst = ratios.max()
     return float(worst) if worst == worst else np.inf

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from pullback._core.config import config, nans_were_debugged
-from pullback._core.errors import Location, is_internal
+from pullback._core.errors import Location, internal_files, is_internal
 
 
 class Origin:
@@ -215,8 +215,9 @@ def origin_here(frame: FrameType | None = None) -> Origin:
     """The origin of the operation that is being applied."""
     origin = Origin()
     contexts: dict[FrameType, list[OriginContext]] = {}
-    for entered_by, context in reversed(_entered.contexts):
-        contexts.setdefault(entered_by, []).append(context)
+    if _entered.contexts:
+        for entered_by, context in reversed(_entered.contexts):
+            contexts.setdefault(entered_by, []).append(context)
     frame = frame or sys._getframe(1)
     placed = False
     # beyond the user's line nothing is looked for but the contexts that are left
@@ -225,7 +226,7 @@ def origin_here(frame: FrameType | None = None) -> Origin:
             for context in contexts.pop(frame):
                 context.add_to(origin)
             placed = origin.placed
-        elif not placed and not is_internal(frame.f_code):
+        elif not placed and not internal_files[frame.f_code.co_filename]:  # `is_internal`
             origin.location = Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
             origin.calls = () if _entered.caller is None else _calls(frame)
             placed = True

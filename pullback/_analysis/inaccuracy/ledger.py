@@ -33,7 +33,7 @@ from pullback._core.primitive import Primitive
 # the bit of `Shadow.rows` that says that few digits of the shadow are right either
 EXHAUSTED = 1
 # blocks of numbers that stay in the cache, and that are allocated without a call to the system
-_BLOCK = 8192
+_BLOCK = 16384
 _NOWHERE = np.zeros(0, np.intp)
 _NO_PARAMS: dict[str, Any] = {}
 
@@ -168,7 +168,7 @@ class Ledger:
         if near:
             shadow.rows = 0
             return
-        if name in ("add", "sub") and _is_exhausted(wanted, ins):
+        if name in ("add", "sub") and _is_exhausted(wanted, ins[0].value, off):
             shadow.rows |= EXHAUSTED
         suspect = suspect_of(primitive, args, ins, i, out, params, shadow, off, self.arithmetic)
         if suspect is not None and not (suspect.kind == "invalid" and self._explained(shadow.rows)):
@@ -251,12 +251,23 @@ def _compared(value: Any, wanted: Any, limit: float, mixed: bool) -> tuple[Any, 
             max([np.absolute(wanted[k : k + _BLOCK]).max() for k in range(0, value.size, _BLOCK)], default=0.0) * limit
         )
     off = []
+    room = [np.empty(min(_BLOCK, value.size), wanted.dtype) for _ in range(2)] if wanted.dtype == np.float64 else None
     for k in range(0, value.size, _BLOCK):
-        part = wanted[k : k + _BLOCK]
-        errors = np.absolute(part - value[k : k + _BLOCK])
+        part, own = wanted[k : k + _BLOCK], value[k : k + _BLOCK]
+        if room is None:
+            errors = np.absolute(part - own)
+            bound = np.absolute(part) * limit if size is None else size
+        else:
+            n = part.size
+            errors = np.subtract(part, own, out=room[0][:n])
+            np.absolute(errors, out=errors)
+            bound = size
+            if size is None:
+                bound = np.multiply(part, limit, out=room[1][:n])
+                np.absolute(bound, out=bound)
         if same and errors.any():
             same = False
-        near = errors <= (np.absolute(part) * limit if size is None else size)
+        near = errors <= bound
         if not near.all():
             off.append(np.flatnonzero(~near) + k)
     return (np.concatenate(off) if off else _NOWHERE), same
@@ -280,9 +291,11 @@ def _mixes(name: str, ins: Sequence[Shadow]) -> bool:
     return bool(ins[0].value.min() < 0 < ins[0].value.max())
 
 
-def _is_exhausted(wanted: Any, ins: Sequence[Shadow]) -> bool:
-    """Whether of a sum little is left."""
-    return bool(np.any(np.abs(wanted) < 2.0**-30 * np.abs(ins[0].value)))
+def _is_exhausted(wanted: Any, first: Any, off: Any) -> bool:
+    """Whether of a sum little is left, at the places of its errors."""
+    if off.size and np.shape(first) == wanted.shape:
+        wanted, first = wanted.reshape(-1)[off], first.reshape(-1)[off]
+    return bool(np.any(np.abs(wanted) < 2.0**-30 * np.abs(first)))
 
 
 def _lost(name: str, ins: Sequence[Shadow]) -> float:

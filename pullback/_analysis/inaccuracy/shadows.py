@@ -87,7 +87,7 @@ class Double:
         """A value of the program in higher precision; integers and bools stay as they are."""
         dtype = value.dtype
         if dtype == np.float32:
-            return value.astype(_SHADOW)
+            return np.float64(value) if value.ndim == 0 else value.astype(_SHADOW)
         if not dtypes.is_inexact(dtype):
             return value
         return value.astype(_COMPLEX_SHADOW if dtypes.is_complex(dtype) else _SHADOW)

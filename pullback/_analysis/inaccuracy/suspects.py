@@ -186,6 +186,11 @@ def _entries(x: Any, off: Any, shape: tuple[int, ...]) -> Any:
 def _ratios(value: Any, wanted: Any) -> Any:
     """Relative errors; infinite where a number was to be 0, or is none."""
     errors = np.abs(wanted - value)
+    if isinstance(errors, np.ndarray) and errors.dtype == np.float64:
+        ratios = np.divide(errors, np.abs(wanted), out=errors)  # 0 / 0 is nan
+        ratios[np.isnan(ratios)] = np.inf
+        ratios[wanted == value] = 0.0
+        return ratios
     ratios = np.asarray(errors / np.where(wanted == 0, 1, np.abs(wanted))).astype(np.float64)
     ratios = np.where(((wanted == 0) & (errors > 0)) | np.isnan(ratios), np.inf, ratios)
     return np.where(wanted == value, 0.0, ratios)
