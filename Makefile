@@ -20,7 +20,7 @@
 #                  CUDA= ARGS="--platform cpu" tries the script without one
 #   make pictures  the pictures of docs/pictures.md and of the README
 #   make inaccuracy  how often debug.find_inaccuracy is right, on FPBench's expressions: FPBENCH=folder ARGS="--points 20"
-#   make docs      the site, into build/docs/html
+#   make docs      the site, into build/docs/html, a folder for each version that was built there, and latest
 #   make docs-check  its links and anchors; with Chromium, its pages in a browser, and pictures of them in build/docs/shots
 #   make dist      wheel and source distribution, each checked, installed in an environment of its own, and tried
 #   make clean     remove the environment and what the tools left behind
@@ -130,21 +130,28 @@ gpu-check: $(VENV)/with-bench $(VENV)/with-test
 inaccuracy: $(VENV)/with-bench
 	@$(BIN)/python -m benchmarks.inaccuracy $(FPBENCH) $(ARGS)
 
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' pullback/_core/version.py)
 # Warnings of Sphinx are errors: a link that leads nowhere among them.
 GALLERY := build/docs/gallery
-docs: $(VENV)/with-docs $(GALLERY)/drawn
+RULES := build/docs/rules
+SITE := build/docs/html
+docs: $(VENV)/with-docs $(GALLERY)/drawn $(RULES)/drawn
 	@$(BIN)/python -m website.stage build/docs/source
-	@$(BIN)/python -m sphinx -q -W --keep-going -c website build/docs/source build/docs/html
-	@echo "build/docs/html/index.html"
+	@$(BIN)/python -m sphinx -q -W --keep-going -c website build/docs/source $(SITE)/$(VERSION)
+	@$(BIN)/python -m website.versions $(SITE) $(VERSION)
+	@echo "$(SITE)/index.html"
+
+$(RULES)/drawn: website/rule_pictures.py $(wildcard pullback/rules/*.py) | $(VENV)/with-docs
+	@$(BIN)/python -m website.rule_pictures $(RULES)
+	@touch $@
 
 $(GALLERY)/drawn: $(wildcard examples/gallery/*.py) | $(VENV)/with-docs
 	@$(BIN)/python -m examples.gallery --out $(GALLERY) >/dev/null
 	@touch $@
 
 docs-check: docs $(VENV)/with-docs-check
-	@$(BIN)/python -m website.check build/docs/html
+	@$(BIN)/python -m website.check $(SITE)/$(VERSION)
 
-VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' pullback/_core/version.py)
 dist: $(VENV)/with-dist
 	@rm -rf dist build/clean
 	@$(BIN)/python -m build --outdir dist

@@ -1,12 +1,15 @@
 """The site: every page is in the sidebar, every link of a text leads somewhere, and docstrings become proper markup."""
 
 import importlib.util
+import json
 import re
 
+import numpy as np
 import pytest
 
 import pullback as pb
-from website import stage
+from pullback import rules
+from website import check, rule_pictures, stage, versions
 from website.docstrings import restructured
 from website.names import MODULES
 
@@ -122,3 +125,61 @@ def test_pictures_of_pages_are_copied():
     new = stage.relinked(text, "docs/pictures.md", "pictures.md", {}, files)
     assert new == "![a derivative](files/docs/pictures/log1pexp.svg) and ![drawn for the site](drawn.svg)"
     assert files == {"docs/pictures/log1pexp.svg"}
+
+
+def test_each_rule_has_a_picture():
+    names = {name for name, value in vars(rules).items() if callable(value) and not name.startswith("_")}
+    assert names - {"QuadraticSolution"} == set(rule_pictures.SLICES)
+
+
+@pytest.mark.parametrize("name", sorted(rule_pictures.SLICES))
+def test_what_the_picture_of_a_rule_shows(name):
+    """Finite values and derivatives; the ones of rules that are true derivatives are those of the values."""
+    shown = rule_pictures.SLICES[name]
+    points, values, slopes = rule_pictures.sampled(shown.rule, shown.low, shown.high)
+    assert np.isfinite(values).all()
+    assert np.isfinite(slopes).all()
+    off = np.abs(np.gradient(values.astype(float), points.astype(float)) - slopes)
+    # but at kinks, and up to the noise of what is smoothed by samples
+    changed = "binarize clip_gradient_norm fake_quantize reverse_gradient scale_gradient spike straight_through"
+    if name in [*changed.split(), "with_gradient_of"]:
+        assert np.median(off) > 0.1
+    else:
+        assert np.median(off) < (0.1 if "perturbed" in name else 0.01)
+
+
+def test_the_page_of_rules_shows_the_pictures_that_were_drawn(tmp_path):
+    assert rule_pictures.page(tmp_path) == ""
+    (tmp_path / "spike.svg").write_text("<svg/>")
+    text = rule_pictures.page(tmp_path)
+    assert "### spike" in text
+    assert "pictures/rules/spike.svg" in text
+    assert "clip_gradient" not in text
+    assert rule_pictures.source("soft_threshold").startswith("Parikh and Boyd")
+
+
+def built(folder, version, *pages):
+    for page in ("index.html", *pages):
+        path = folder / version / page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"<html>{version} {page}</html>", encoding="utf-8")
+
+
+def test_versions_of_the_site(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"build the pages of 0\.9\.0 there first"):
+        versions.publish(tmp_path, "0.9.0")
+    built(tmp_path, "0.9.0", "rules.html")
+    built(tmp_path, "0.10.0", "rules.html", "zh/index.html")
+    built(tmp_path, "0.11.0rc1", "new.html")
+    entries = versions.publish(tmp_path, "0.11.0rc1")
+    assert [entry["version"] for entry in entries] == ["0.11.0rc1", "0.10.0", "0.9.0"]
+    assert [entry["url"] for entry in entries] == ["0.11.0rc1/", "latest/", "0.9.0/"]
+    assert entries[1]["pages"] == ["index.html", "rules.html", "zh/index.html"]
+    assert (tmp_path / "latest/index.html").read_text() == "<html>0.10.0 index.html</html>"
+    assert list(check.broken_versions(tmp_path)) == []
+    assert list(check.broken_links(tmp_path)) == []
+    script = (tmp_path / "versions.js").read_text()
+    assert json.loads(script.removeprefix("window.pullbackVersions = ").removesuffix(";\n")) == entries
+    built(tmp_path, "0.11.0", "new.html")
+    assert versions.publish(tmp_path, "0.11.0")[0]["url"] == "latest/"
+    assert not (tmp_path / "latest/rules.html").exists()

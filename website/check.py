@@ -7,6 +7,7 @@ error, and the search must find what it is asked for. Pictures are left in `shot
 
 import contextlib
 import functools
+import json
 import shutil
 import sys
 import threading
@@ -22,6 +23,7 @@ SHOTS = (
     "index",
     "custom_rules",
     "accuracy",
+    "rules",
     "reference/index",
     "reference/pullback.custom_derivatives",
     "examples/gallery/index",
@@ -83,9 +85,10 @@ def faults_in_browser(folder: Path, chromium: str, shots: Path) -> list[str]:
     """What a browser finds wrong with the pages."""
     from playwright.sync_api import sync_playwright
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    # from the folder above, where the list of versions is
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder.parent)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
+    address = f"http://127.0.0.1:{server.server_address[1]}/{folder.name}"
     shots.mkdir(parents=True, exist_ok=True)
     faults = []
     with sync_playwright() as driver:
@@ -100,6 +103,7 @@ def faults_in_browser(folder: Path, chromium: str, shots: Path) -> list[str]:
         searches = {**SEARCHES, **(CHINESE_SEARCHES if (folder / "zh").is_dir() else {})}
         for term, expected in searches.items():
             faults += searched(browser.new_page(), f"{address}/search.html?q={term}", expected)
+        faults += switched(browser.new_page(), f"{address}/rules.html")
         browser.close()
     server.shutdown()
     return [fault.removeprefix(address) for fault in faults]
@@ -131,6 +135,29 @@ def searched(page: Any, url: str, expected: str) -> list[str]:
     return faults
 
 
+def switched(page: Any, url: str) -> list[str]:
+    """Choose the latest version in the list of them; where that leads to another page than this one."""
+    page.goto(url)
+    try:
+        page.wait_for_selector("#versions option", state="attached", timeout=20_000)
+        page.select_option("#versions", index=0)
+        page.wait_for_url("**/latest/**")
+        there = page.url.rpartition("/")[2]
+        faults = [] if there == url.rpartition("/")[2] else [f"{url}: the list of versions leads to {there}"]
+    except Exception as error:  # a class of the browser's driver
+        faults = [f"{url}: the list of versions: {error}"]
+    page.close()
+    return faults
+
+
+def broken_versions(site: Path) -> Iterator[str]:
+    """The pages in the list of versions that are not there."""
+    for entry in json.loads((site / "versions.json").read_text(encoding="utf-8")):
+        for page in entry["pages"]:
+            if not (site / entry["url"] / page).is_file():
+                yield f"versions.json: {entry['url']}{page} leads to no file"
+
+
 def shown(folder: Path) -> list[str]:
     """The pages to look at: a choice, and every page in Chinese."""
     chinese = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("zh/*.html"))
@@ -139,7 +166,7 @@ def shown(folder: Path) -> list[str]:
 
 def main(folder: Path) -> int:
     """Print what is wrong; 1 if anything is."""
-    faults = list(broken_links(folder))
+    faults = [*broken_links(folder), *broken_versions(folder.parent)]
     print(f"links and anchors of {len(list(folder.rglob('*.html')))} pages: {len(faults)} broken")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium:

@@ -15,6 +15,7 @@ from docutils.statemachine import StringList  # noqa: E402
 import pullback  # noqa: E402
 from website.chinese_search import EnglishAndChinese  # noqa: E402
 from website.docstrings import restructured  # noqa: E402
+from website.names import MODULES, module  # noqa: E402
 
 project = "pullback"
 author = "the authors of pullback"
@@ -41,6 +42,7 @@ html_title = f"pullback {version}"
 html_static_path = [str(HERE / "static")]
 html_favicon = str(HERE / "static/icon.svg")
 html_css_files = ["site.css"]
+html_js_files = ["versions.js"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
@@ -74,8 +76,19 @@ def set_language(app, page, template, context, doctree):
         context["language"] = "zh"
 
 
+def show_added_keywords():
+    """Sphinx looks for defaults in the source: of functions that `publish` gives a keyword that is not there, it must
+    take the signature as it is. It does where there is no source.
+    """
+    for path in MODULES:
+        for value in vars(module(path)).values():
+            if inspect.isfunction(value) and "__signature__" in vars(value) and hasattr(value, "__wrapped__"):
+                value.__wrapped__ = len
+
+
 def setup(app):
     """Register what is above."""
+    show_added_keywords()
     app.add_directive("docstring", Docstring)
     app.add_search_language(EnglishAndChinese)
     app.connect("autodoc-process-docstring", process_docstring)

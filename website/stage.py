@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from website import reference, translations
+from website import reference, rule_pictures, translations
 
 ROOT = Path(__file__).resolve().parent.parent
 # texts of the repository that are pages of the site
@@ -24,6 +24,7 @@ TEXTS = {
 FOLDERS = {"docs": "contents.md", "examples": "examples/index.md", "examples/gallery": "examples/gallery/index.md"}
 GALLERY = ROOT / "examples/gallery"
 PICTURES = ROOT / "build/docs/gallery"  # which `make docs` has the programs draw
+RULES = ROOT / "build/docs/rules"  # and those of the rules
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]*)(#[^)\s]*)?\)")
 IMAGE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)")
 # In Chinese a line may end anywhere; a browser would show a blank there.
@@ -171,6 +172,8 @@ def stage(target: Path) -> list[str]:
             text = notice(path, text)
         text = FENCE.sub("```pycon\n", relinked(language_link(source) + text, source, page, known, files))
         text = "".join(BLANK_END.sub("", part) if i % 2 else part for i, part in enumerate(FENCED.split(text)))
+        if page == "rules.md":
+            text += rule_pictures.page(RULES)
         if page == "contents.md":
             text = "---\norphan: true\n---\n" + text
         if page == "index.md":
@@ -184,6 +187,9 @@ def stage(target: Path) -> list[str]:
         f"# Tutorial\n\nScripts that print each value beside a claim; `make demo` runs them.\n\n{listed}",
         encoding="utf-8",
     )
+    for picture in RULES.glob("*.svg"):
+        (target / "pictures/rules").mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, target / "pictures/rules")
     for file in files:
         (target / "files" / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, target / "files" / file)
