@@ -46,7 +46,7 @@ def run(library, only=()):
 
 def installed(library):
     """The versions that the numbers of a library depend on: its own and JAX's."""
-    distribution = {"ott": "ott-jax"}.get(library, library)
+    distribution = {"ott": "ott-jax", "orbax": "orbax-checkpoint"}.get(library, library)
     return {name: importlib.metadata.version(name) for name in (distribution, "jax")}
 
 

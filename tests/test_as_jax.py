@@ -245,6 +245,8 @@ def test_what_orbax_asks_of_the_inside():
         "assert list(one_level({'a': [1], 'b': 2})[0]) == [[1], 2] and not one_level(None)[0]\n"
         "with pytest.raises(ValueError, match='can.t tree-flatten'):\n"
         "    one_level(1)\n"
+        "with pytest.raises(ValueError, match='can.t tree-flatten'):\n"
+        "    one_level(jax.random.key(0))\n"
         "state = jax._src.distributed.global_state\n"
         "print(state.process_id, state.num_processes, state.client)\n"
         "place = jnp.ones(2).sharding\n"

@@ -10,6 +10,7 @@ import numpy as np
 from pullback._core import tree_paths
 from pullback._core.dtypes import promote_types
 from pullback._core.errors import boundary
+from pullback._core.public_array import ExtendedArray
 from pullback._core.tree import IsLeaf
 from pullback._core.tree_paths import KeyPath, keystr
 from pullback._core.typing import AnyValue, DTypeLike, PyTree
@@ -71,7 +72,7 @@ def api_boundary(fun: F, **options: AnyValue) -> F:
 
 def flatten_one_level(tree: PyTree) -> tuple[list[PyTree], Any]:
     """The children of a container and what is beside them; ValueError for a leaf."""
-    found = tree_paths.one_level(tree)
+    found = None if isinstance(tree, ExtendedArray) else tree_paths.one_level(tree)
     if found is None:
         raise ValueError(f"can't tree-flatten type: {type(tree)}")
     return [child for _, child in found[0]], found[1]
