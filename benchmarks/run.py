@@ -33,6 +33,7 @@ FIGURES = (
     "chain",
     "eager_arrays",
     "eager_mlp",
+    "eager_memory",
     "rule_overhead",
     "eager_rules",
     "primitive_class",

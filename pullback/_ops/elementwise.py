@@ -135,6 +135,8 @@ mul_p.transpose = mul_transpose
 
 def truncated_quotient(x, y):
     """Division as XLA defines it: for integers towards zero, and by zero -1."""
+    if x.dtype.kind == "f":
+        return x / y
     if not dtypes.is_integer(x.dtype):
         return complex_parts.quotient(x, y) if x.dtype.kind == "c" else x / y
     by_zero = y == 0

@@ -45,10 +45,16 @@ def in_double_precision(p: Primitive, name: str, quarter: float) -> None:
     compiled program, once that is worth it; until then `by_blocks` computes them.
     """
     ufunc: Any = p.kernel
+    of_number, single = getattr(math, p.name), np.float32
     blocks, large = by_blocks(ufunc, quarter), Primitive(p.name)
     large.abstract_eval, large.lower = p.abstract_eval, _reduced(name, quarter)
 
     def run(x):
+        if type(x) is single:  # a tenth of the time of NumPy's function of one number
+            try:
+                return single(of_number(x))
+            except ValueError:
+                return single(np.nan)  # of infinity
         if x.dtype != _SINGLE:
             return ufunc(x)
         if x.size < _MANY:

@@ -64,6 +64,18 @@ def test_kernels_pass_numbers_that_are_huge_or_none_to_numpy(ufunc, quarter):
     assert sum(passed) == 3 * 8192
 
 
+@pytest.mark.parametrize(("p", "exact"), [(sin_p, np.sin), (cos_p, np.cos)])
+def test_single_numbers_have_the_bits_of_arrays(p, exact):
+    edges = np.float32([0.0, -0.0, 1e-38, -1e-42, np.inf, -np.inf, np.nan, 3e38, 2.0**20, 1e10, -1e25])
+    x = np.concatenate([edges, numbers()[::97]])
+    got = np.float32([p.kernel(one) for one in x])
+    with np.errstate(invalid="ignore"):
+        expected = exact(x.astype("float64")).astype("float32")
+    assert type(p.kernel(x[0])) is np.float32
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(np.signbit(got[:2]), np.signbit(expected[:2]))
+
+
 @pytest.mark.parametrize(("ours", "exact"), FUNCTIONS)
 def test_numbers_at_the_edges(ours, exact):
     x = np.zeros(N, "float32")

@@ -85,3 +85,19 @@ def test_a_rule_of_the_users_takes_the_place_of_a_factor():
     finally:
         lax.sin_p.jvp, lax.sin_p.factor = given
         ad.primitive_jvps._given.pop(lax.sin_p)
+
+
+@pb.custom_jvp
+def log1pexp(x):
+    return pnp.log(1.0 + pnp.exp(x))
+
+
+@log1pexp.defjvp
+def log1pexp_jvp(primals, tangents):
+    (x,), (x_dot,) = primals, tangents
+    return log1pexp(x), (1 - 1 / (1 + pnp.exp(x))) * x_dot
+
+
+def test_a_gradient_by_a_rule_takes_few_calls():
+    assert calls(pb.grad(log1pexp), 3.0) <= 117
+    assert calls(pb.grad(pb.grad(log1pexp)), 3.0) <= 360
