@@ -1,7 +1,7 @@
 """Programs whose first results are measured: models as users write them, in JAX's names, each once for both libraries.
 
-`PROGRAMS` maps names to makers: `maker(library)` gives `(function, arguments)`. The function is differentiated already,
-as a user gives it to `jit`. Data come from NumPy's generator.
+`PROGRAMS`, and `STEPS` for compiled_steps.py alone, map names to makers: `maker(library)` gives (function, arguments).
+The function is differentiated already, as a user gives it to `jit`. Data come from NumPy's generator.
 """
 
 import importlib
@@ -270,6 +270,109 @@ def unrolled(library, steps=1500):
     return core.value_and_grad(loss, (0, 1)), (w, start)
 
 
+def graph_network(library):
+    """Three rounds of messages along the edges of a graph: the loss of a label for each node."""
+    np, nn, core = library.numpy, library.nn, library.core
+    nodes, edges, width = 1000, 4000, 32
+    random = generator()
+    x, *weights, head = normal(library, (nodes, width), *[(2 * width, width)] * 6, (width, 10), scale=0.2)
+    sources, targets = (np.asarray(random.integers(0, nodes, edges).astype("int32")) for _ in range(2))
+    labels = np.asarray(random.integers(0, 10, nodes))
+
+    def loss(weights, head):
+        h = x
+        for i in range(0, 6, 2):
+            messages = nn.relu(np.concatenate([h[sources], h[targets]], 1) @ weights[i])
+            sums = np.zeros_like(h).at[targets].add(messages)
+            h = h + nn.relu(np.concatenate([h, sums], 1) @ weights[i + 1])
+        return -(nn.log_softmax(h @ head) * nn.one_hot(labels, 10)).sum(-1).mean()
+
+    return core.value_and_grad(loss, (0, 1)), (weights, head)
+
+
+def kalman_filter(library):
+    """The likelihood of a series by a Kalman filter in `scan`, and its gradient by the model."""
+    np, core = library.numpy, library.core
+    size, seen, length = 4, 2, 200
+    turn, shown, noise, series = normal(library, (size, size), (seen, size), (size,), (length, seen), scale=0.3)
+
+    def loss(turn, shown, noise):
+        def step(state, y):
+            mean, spread = turn @ state[0], turn @ state[1] @ turn.T + np.diag(np.exp(noise))
+            error, size = y - shown @ mean, shown @ spread @ shown.T + 0.1 * np.eye(seen)
+            gain = np.linalg.solve(size, shown @ spread).T
+            value = error @ np.linalg.solve(size, error) + np.linalg.slogdet(size)[1]
+            return (mean + gain @ error, spread - gain @ shown @ spread), value
+
+        return core.lax.scan(step, (np.zeros(size), np.eye(size)), series)[1].sum()
+
+    return core.value_and_grad(loss, (0, 1, 2)), (turn, shown, noise)
+
+
+def physics_informed(library):
+    """A network that is to solve Poisson's equation: Laplacians by Hessians at many points, and the loss's gradient."""
+    np, core = library.numpy, library.core
+    *weights, points = normal(library, (2, 32), (32, 32), (32, 1), (256, 2), scale=0.5)
+
+    def value(weights, x):
+        for w in weights[:-1]:
+            x = np.tanh(x @ w)
+        return (x @ weights[-1])[0]
+
+    def loss(weights):
+        def error(x):
+            return np.trace(core.hessian(value, 1)(weights, x)) - np.sin(x).sum()
+
+        return (core.vmap(error)(points) ** 2).mean()
+
+    return core.value_and_grad(loss), (weights,)
+
+
+def hamiltonian(library):
+    """Hamiltonian Monte Carlo for a logistic regression: 20 proposals of 10 leapfrog steps, in `scan`."""
+    np, nn, core = library.numpy, library.nn, library.core
+    x, start = normal(library, (500, 10), (10,))
+    labels = np.asarray((generator().random(500) < 0.5).astype("float32"))
+
+    def energy(w):
+        scores = x @ w
+        return (nn.softplus(scores) - labels * scores).sum() + 0.5 * (w**2).sum()
+
+    def walk(w, key):
+        first, second = core.random.split(key)
+        speed = core.random.normal(first, w.shape)
+
+        def leap(state, _):
+            w, v = state
+            v = v - 0.01 * core.grad(energy)(w)
+            w = w + 0.02 * v
+            return (w, v - 0.01 * core.grad(energy)(w)), None
+
+        (new, end), _ = core.lax.scan(leap, (w, speed), None, 10)
+        gain = energy(w) + 0.5 * (speed**2).sum() - energy(new) - 0.5 * (end**2).sum()
+        return np.where(np.log(core.random.uniform(second)) < gain, new, w), gain
+
+    return lambda w, key: core.lax.scan(walk, w, core.random.split(key, 20)), (start, core.random.key(0))
+
+
+def sinkhorn(library):
+    """Optimal transport between two clouds of points by 50 steps of Sinkhorn's, and its gradient by the points."""
+    np, nn, core = library.numpy, library.nn, library.core
+    x, y = normal(library, (200, 3), (200, 3))
+
+    def loss(x, y):
+        costs = ((x[:, None] - y[None]) ** 2).sum(-1) / 0.1
+
+        def step(g, _):
+            f = -nn.logsumexp(g[None] - costs, axis=1)
+            return -nn.logsumexp(f[:, None] - costs, axis=0), f
+
+        g, f = core.lax.scan(step, np.zeros(200), None, 50)
+        return (np.exp(f[-1][:, None] + g[None] - costs) * costs).sum()
+
+    return core.value_and_grad(loss, (0, 1)), (x, y)
+
+
 PROGRAMS = {
     "a transformer of 12 layers": transformer_of(12),
     "a transformer of 48 layers in a Python loop": transformer_of(48),
@@ -283,4 +386,13 @@ PROGRAMS = {
     "a neural ODE": neural_ode,
     "a deep equilibrium model": equilibrium,
     "1,500 unrolled steps": unrolled,
+}
+
+# those of which only compiled steps are measured
+STEPS = {
+    "a graph network": graph_network,
+    "a Kalman filter in `scan`": kalman_filter,
+    "a network for Poisson's equation, by Hessians": physics_informed,
+    "Hamiltonian Monte Carlo": hamiltonian,
+    "Sinkhorn's steps in `scan`": sinkhorn,
 }
