@@ -1,8 +1,15 @@
 """What leaves the repository: versions and requirements that stand in several files are the same."""
 
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
 import tomllib
+from email.parser import Parser
 from pathlib import Path
+
+import pytest
 
 import pullback as pb
 
@@ -32,6 +39,45 @@ def test_the_recipe_asks_for_what_the_project_does():
     assert requirements(asked[1:]) == requirements(PROJECT["dependencies"])
     assert f'python_min: "{PROJECT["requires-python"].removeprefix(">=")}"' in text("release/conda/recipe.yaml")
     assert PROJECT["description"] in text("release/conda/recipe.yaml")
+
+
+@pytest.fixture(scope="module")
+def metadata(tmp_path_factory):
+    """What a source distribution, built of the files that decide it, says of itself."""
+    pytest.importorskip("setuptools", minversion="77")
+    folder = tmp_path_factory.mktemp("sdist")
+    for path in ("pyproject.toml", PROJECT["readme"], "LICENSE", "pullback/__init__.py", "pullback/_core/version.py"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, folder / path)
+    (folder / "pullback/_core/__init__.py").touch()
+    build = "from setuptools import build_meta; build_meta.build_sdist('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=folder, check=True, capture_output=True, timeout=120)
+    (built,) = (folder / "dist").glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        (member,) = [m for m in archive.getmembers() if re.fullmatch(r"[^/]+/PKG-INFO", m.name)]
+        return Parser().parsestr(archive.extractfile(member).read().decode())
+
+
+def test_the_recipe_agrees_with_a_built_source_distribution(metadata):
+    """Name, version, range of Pythons, dependencies, summary and license."""
+    recipe = text("release/conda/recipe.yaml")
+    asked = re.search(r"  run:\n((?:    - .*\n)+)", recipe)[1].replace("    - ", "").splitlines()
+    needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert f"\n  name: {metadata['Name']}\n" in recipe
+    assert f'version: "{metadata["Version"]}"' in recipe
+    assert f'python_min: "{metadata["Requires-Python"].removeprefix(">=")}"' in recipe
+    assert len(needed) == len(asked) - 1
+
+    def parts(line):
+        name, bounds = re.fullmatch(r"([\w.-]+)\s*(.*)", line).groups()
+        return name.lower().replace("-", "_"), frozenset(bounds.replace(" ", "").split(","))
+
+    assert set(map(parts, asked[1:])) == set(map(parts, needed))
+    assert f"summary: {metadata['Summary']}\n" in recipe
+    assert f"license: {metadata['License-Expression']}\n" in recipe
+    host = re.search(r"  host:\n((?:    - .*\n)+)", recipe)[1]
+    backend = tomllib.loads(text("pyproject.toml"))["build-system"]["requires"]
+    assert requirements(line.removeprefix("    - ") for line in host.splitlines()) >= requirements(backend)
 
 
 def test_licenses_are_the_same():

@@ -2,7 +2,7 @@
 
 Links and anchors are followed in the files. Where a Chromium is installed, pages are then opened in it, at the width of
 a desk and of a telephone, dark and light: nothing may be wider than the window, no request may fail, no script raise an
-error, and the search must find what it is asked for. Pictures are left in `shots` beside the folder, to be looked at.
+error, and the search must find what it is asked for. Pictures are left in `shots` beside the site, to be looked at.
 """
 
 import contextlib
@@ -170,7 +170,7 @@ def main(folder: Path) -> int:
     print(f"links and anchors of {len(list(folder.rglob('*.html')))} pages: {len(faults)} broken")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium:
-        shots = folder.parent / "shots"
+        shots = folder.parent.parent / "shots"
         faults += faults_in_browser(folder, chromium, shots)
         print(f"pages in {chromium}: pictures are in {shots}")
     else:
