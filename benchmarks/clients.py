@@ -3,7 +3,8 @@
 python benchmarks/clients.py [--rounds 3] [--out FILE] [LIBRARY ...]
 
 Of each library: its import, all its problems run for the first time (traced, compiled, computed), and once more in the
-same process; and the whole process, with the start of Python.
+same process; and the whole process, with the start of Python. `eager` as a library is the programs of
+`eager_programs.py`.
 """
 
 import argparse
@@ -17,15 +18,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROBLEMS = ROOT / "clients" / "problems"
+# in the place of a library: programs of small operations without jit (`eager_programs.py`)
+EAGER = "eager"
 PEERS = {"pullback": ["-m", "pullback.as_jax"], "JAX": []}
 FIGURES = {"process": "whole process", "import": "import", "first": "first run", "again": "second run"}
 
 
 def worker(library):
     """Print the seconds of the import, and of the first and second runs of the problems that do not fail."""
-    sys.path[:0] = [str(ROOT / "clients")]
+    sys.path[:0] = [str(ROOT / "clients"), str(ROOT / "benchmarks")]
+    path = "eager_programs" if library == EAGER else f"problems.{library}_problems"
     start = time.perf_counter()
-    module = __import__(f"problems.{library}_problems", fromlist=["problems"])
+    module = __import__(path, fromlist=["problems"])
     seconds = {"import": time.perf_counter() - start, "first": {}, "again": {}}
     from run import numbers
 
