@@ -30,11 +30,10 @@ def _bits(x: Expr, dtype: np.dtype) -> Expr:
 
 @written
 def rsqrt(x):
-    """By a quotient that is in range: of 4,000,000 elements in 1.5 ms, XLA's in 6.7 (2 cores)."""
-    root = x.sqrt()
-    # of 0, 1 and infinity the root of the reciprocal is the reciprocal
-    value = root.is_("EQ", x).choose(1, root) / x
-    # no quotient at the end: the compiler turns its derivative, another one, into root / x**2
+    """By a quotient: of 4,000,000 elements in 1.5 ms (2 cores). XLA's takes 7 where its operand comes from memory."""
+    # infinity keeps the compiler from taking this for its own operation
+    value = 1 / x.sqrt().minimum(np.inf)
+    # no quotient at the end: the compiler turns its derivative, another one, into 1 / (root * x)
     return x.is_("LT", 0).choose(np.nan, value)
 
 

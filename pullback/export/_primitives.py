@@ -75,7 +75,7 @@ _MODULES = {
         "gamma_log_derivative igamma igamma_derivative igammac log_gamma_density log_igamma log_minus_digamma"
     ),
     "_ops.integer_bits": "clz mulhi",
-    "_ops.lengths": "atan2 direction hypot norm",
+    "_ops.lengths": "angle_slope atan2 direction hypot norm",
     "_ops.lu": "lu lu_pivots_to_permutation lu_solve",
     "_ops.normal_tail": "log_ndtr normal_bend normal_hazard",
     "_ops.owens_t": "owens_t",

@@ -194,6 +194,16 @@ def test_no_angle_is_left_to_the_compiler():
     assert "atan2" not in pb.jit(pb.vmap(pnp.arctan2)).lower(rows, rows).as_text()
 
 
+def test_slopes_of_angles_are_rounded_once():
+    y, x = pairs()
+    small = np.hypot(x.astype("float64"), y.astype("float64")) < 2.0**-126
+    y, x = (np.where(small | ~np.isfinite(x) | ~np.isfinite(y), np.float32(1), v) for v in (y, x))
+    slopes = pb.jit(pb.grad(lambda y, x: pnp.sum(pnp.arctan2(y, x)), (0, 1)))(y, x)
+    b, a = y.astype("float64"), x.astype("float64")
+    for got, exact in zip(slopes, [a / (a * a + b * b), -b / (a * a + b * b)], strict=True):
+        np.testing.assert_allclose(got, exact, rtol=2.0**-23, atol=2.0**-126)
+
+
 def test_subnormal_points_have_the_angle_of_zero():
     x = np.full(N, 1e-40, "float32")
     assert set(np.asarray(pb.jit(lax.atan2)(x, x))) == {0.0}
