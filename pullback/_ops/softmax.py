@@ -15,7 +15,7 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive
-from pullback._core.types import kept_shape
+from pullback._core.types import at_least, kept_shape
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare as c
 from pullback._ops.elementwise import add, div, exp, log1p, max_p, mul, scalar, sub
@@ -117,7 +117,7 @@ def _lowered_by_dominance(function: Callable, keeps: bool) -> Callable:
     whole = lowered(function)
 
     def lower(ctx, x, axes):
-        if x.aval.size < _LARGE or not ctx.module.is_local:
+        if not at_least(x.aval.size, _LARGE) or not ctx.module.is_local:
             return whole(ctx, x, axes=axes)
         narrow, single = x.aval.dtype, x.aval.dtype.itemsize < 4
 
