@@ -80,6 +80,20 @@ def test_a_primitive_of_a_program_of_jax(wrap, order):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_the_batch_behind_a_traced_value():
+    seen = []
+
+    def f(x, y):
+        for traced in (x, x * y, y):
+            assert isinstance(traced, batching.BatchTracer)
+            seen.append((np.asarray(traced.val).shape, traced.batch_dim, traced.shape))
+        return x
+
+    pb.vmap(f, (1, 0))(np.ones((3, 4)), np.ones((4, 3)))
+    assert [(shape[:dim] + shape[dim + 1 :], shape[dim]) for shape, dim, _ in seen] == [((3,), 4)] * 3
+    assert seen[0] == ((3, 4), 1, (3,))
+
+
 def test_rules_get_tuples():
     p = Primitive("shown")
     p.def_abstract_eval(lambda x, y: x)

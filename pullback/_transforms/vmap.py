@@ -43,6 +43,16 @@ class BatchTracer(Tracer):
         else:
             self.aval: ShapedArray = without_leading(aval)
 
+    @property
+    def val(self) -> Any:
+        """The array with the batch axis, under JAX's name; operations on the tracer apply to it."""
+        return self._batch_value
+
+    @property
+    def batch_dim(self) -> int:
+        """The place of the batch axis in `val`."""
+        return self._dim
+
     def _outer(self) -> Any:
         return self._batch_value
 
