@@ -7,7 +7,7 @@
 The examples are read from JAX's files as doctest reads them; none of their text is kept here. A process with JAX runs
 them, another runs them under `pullback.as_jax`, both in the names `jax`, `jnp`, `np` and `lax`. What JAX prints there,
 not what the docstring says, is the reference, so that examples which doctest is told to skip count, too. Examples
-that JAX does not run here either are not counted. JAX takes some twenty minutes, pullback half a one.
+that JAX does not run here either are not counted. That takes three minutes on a quiet machine, fifteen on a busy one.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Rules of primitives given through JAX's tables, and the helpers by which libraries trace functions themselves."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ from jax.extend.core import Primitive as JaxPrimitive
 from jax.interpreters import ad as jax_ad
 from jax.interpreters import batching as jax_batching
 from jax.interpreters import mlir as jax_mlir
+from jaxlib.mlir import ir
+from jaxlib.mlir.dialects import stablehlo as hlo
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -186,6 +190,76 @@ def test_lowering_rules():
         pb.jit(lambda x: p.bind(x, n=4))(pnp.ones(2))
     with pytest.raises(TypeError, match="register_lowering: expected a primitive, got 'p'"):
         mlir.register_lowering("p", rule)
+
+
+def rules_of_mlir(library, primitive, mlir, core):
+    """Primitives whose lowering rules build operations from MLIR's Python objects, as programs for JAX do."""
+
+    def multiply_add(ctx, x, y, z):
+        return [hlo.AddOp(hlo.MulOp(x, y), z).result]
+
+    def both(ctx, x, *, scale):
+        twice = hlo.multiply(x, hlo.broadcast(mlir.ir_constant(np.float32(scale)), hlo_sizes(ctx.avals_in[0].shape)))
+        whole = hlo.convert(ir.RankedTensorType.get(ctx.avals_out[1].shape, ir.IntegerType.get_signless(32)), x)
+        return [twice, whole]
+
+    madd = primitive("madd_of_mlir")
+    madd.def_abstract_eval(lambda x, y, z: core.ShapedArray(x.shape, x.dtype))
+    mlir.register_lowering(madd, multiply_add, platform="cpu")
+    pair = primitive("pair_of_mlir")
+    pair.multiple_results = True
+    pair.def_abstract_eval(lambda x, *, scale: [x, core.ShapedArray(x.shape, np.dtype("int32"))])
+    mlir.register_lowering(pair, both)
+
+    def program(x, y):
+        total = madd.bind(x, y, madd.bind(y, x, x))
+        scaled, whole = pair.bind(total, scale=3.0)
+
+        def body(carry, row):
+            return madd.bind(carry, row, row), row.sum()
+
+        return scaled, whole, library.lax.scan(body, scaled[0], total)
+
+    return library.jit(program)
+
+
+def hlo_sizes(shape):
+    return np.array(shape, np.int64)
+
+
+def test_lowering_rules_that_build_operations_of_mlir():
+    x, y = np.stack([X, Y]), np.stack([Y, X + 1])
+    ours = rules_of_mlir(pb, Primitive, mlir, pb.core)(x, y)
+    theirs = rules_of_mlir(jax, JaxPrimitive, jax_mlir, jax.core)(x, y)
+    for a, b in zip(pb.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_what_is_wrong_in_rules_that_build_operations():
+    def lowered(rule):
+        p = Primitive("wrong")
+        p.def_abstract_eval(lambda x: x)
+        mlir.register_lowering(p, rule)
+        return pb.jit(p.bind)(pnp.ones(3))
+
+    says = "the lowering rule of 'wrong' must return values of the types tensor<3xf32>, got tensor<3xi1>"
+    with pytest.raises(pb.errors.RuleError, match=re.escape(says)):
+        lowered(lambda ctx, x: [hlo.is_finite(hlo.negate(x))])
+    with pytest.raises(pb.errors.RuleError, match="must return MLIR's values, got 3"):
+        lowered(lambda ctx, x: [hlo.negate(x) and 3])
+    # a fault of the rule's own is raised as it is, once
+    calls = []
+
+    def faulty(ctx, x):
+        calls.append(x)
+        return [x] + 3
+
+    with pytest.raises(TypeError, match="can only concatenate list"):
+        lowered(faulty)
+    assert len(calls) == 1
+    with pytest.raises(AttributeError, match="the lowering context has no 'module_context'"):
+        lowered(lambda ctx, x: ctx.module_context)
 
 
 def test_primitives_under_the_names_of_jax():

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pullback._api.primitive_checks import checked_batch, checked_jvp, checked_lowering, checked_transpose
 from pullback._core.arguments import check_callable
 from pullback._core.array import lift
-from pullback._core.errors import described, standing_for
+from pullback._core.errors import RuleError, described, standing_for
 from pullback._core.jaxpr import ClosedJaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage
@@ -21,6 +21,7 @@ from pullback._core.trace import LinearTracer, context, is_linear
 from pullback._core.tree import register_pytree_node
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
+from pullback._xla.built_rules import NotBuilt, emit_built
 from pullback._xla.lowering import Block, Value
 
 
@@ -201,7 +202,7 @@ class LoweringContext:
             return getattr(self._block, name)
         except AttributeError:
             raise AttributeError(
-                f"the lowering context has no {name!r}: rules that build MLIR operations of JAX's do not run here. "
+                f"the lowering context has no {name!r}: of JAX's it has avals_in, avals_out and primitive. "
                 "Write the rule with mlir.lower_fun(function), or with ctx.op(...) as in ARCHITECTURE.md."
             ) from None
 
@@ -211,12 +212,37 @@ def lower_from(primitive: Primitive, rule: Callable) -> Callable:
 
     @standing_for(rule)
     def lower(ctx, /, *operands, **params):
-        result = rule(LoweringContext(ctx, [x.aval for x in operands], primitive), *operands, **params)
+        seen = LoweringContext(ctx, [x.aval for x in operands], primitive)
+        try:
+            result = rule(seen, *operands, **params)
+        except (TypeError, AttributeError, RuntimeError) as refused:
+            if not _builds_with_mlir(refused):
+                raise
+            result = _built(ctx, partial(rule, seen, **params), primitive, operands)
         if not primitive.multiple_results and isinstance(result, (list, tuple)) and len(result) == 1:
             return result[0]  # rules of JAX's always return a list
         return result
 
     return checked_lowering(primitive, lower)
+
+
+def _builds_with_mlir(error: Exception) -> bool:
+    """Whether a rule failed because MLIR's objects, with which it builds, take no values but MLIR's own."""
+    if isinstance(error, AttributeError) and isinstance(error.obj, (Value, LoweringContext)):
+        return True
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    made = place.tb_frame.f_globals.get("__name__", "") if place is not None else ""
+    return made.startswith("jaxlib.mlir") or "MLIR" in str(error) or "jaxlib.mlir" in str(error)
+
+
+def _built(ctx: Block, rule: Callable[..., Any], primitive: Primitive, operands: Sequence[Value]) -> list[Value]:
+    """What a rule emits that builds operations from MLIR's objects."""
+    try:
+        return emit_built(ctx, rule, f"rule_of_{primitive.name}", operands, list(ctx.out_avals))
+    except NotBuilt as error:
+        raise RuleError(f"the lowering rule of '{primitive.name}' must return {error}") from None
 
 
 class PlatformRules:

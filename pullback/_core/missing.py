@@ -46,11 +46,11 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "MeshAxisName ModuleContext RECV_FROM_HOST_TYPE SEND_TO_HOST_TYPE SPMDAxisContext ShapePolyLoweringState "
             "ShardingContext Token TokenSet aval_to_ir_type aval_to_ir_types core_call_lowering dense_int_array "
             "dense_int_elements dtype_to_ir_type emit_python_callback flatten_ir_types flatten_ir_values i32_attr "
-            "i64_attr ir ir_attribute ir_constant ir_constants ir_tree_registry ir_type_handlers jaxpr_subcomp "
+            "i64_attr ir ir_attribute ir_constants ir_tree_registry ir_type_handlers jaxpr_subcomp "
             "lower_jaxpr_to_fun lower_jaxpr_to_module lowerable_effects make_ir_context merge_mlir_modules "
             "module_to_bytecode module_to_string register_constant_handler shape_tensor token_type "
             "unflatten_ir_values_like_types",
-            "refused: lowering rules emit StableHLO with ctx.op, or are made by lower_fun; MLIR's objects are not used",
+            "refused: lowering rules emit StableHLO with ctx.op, are made by lower_fun, or build with jaxlib.mlir",
         ),
     ),
     "pullback.interpreters.partial_eval": (

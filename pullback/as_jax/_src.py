@@ -63,6 +63,8 @@ _TABLE: dict[str, dict[str, str]] = {
     "dispatch": {"wait_for_tokens": "pullback:effects_barrier"},
     "flatten_util": {"ravel_pytree": "pullback.flatten_util:ravel_pytree"},
     "lax": {"lax": "pullback.lax"},
+    "lib.mlir": {"ir": "pullback._xla.built_rules:ir"},
+    "lib.mlir.dialects": {name: f"pullback._xla.built_rules:{name}" for name in "chlo func hlo".split()},
     "literals": {},
     "public_test_util": {
         "check_close": "pullback.as_jax._inside:check_close",

@@ -1,6 +1,6 @@
-"""Lowering rules of primitives under JAX's names. A rule emits StableHLO by `ctx.op`, or is made of a function.
+"""Lowering rules of primitives under JAX's names.
 
-MLIR's own Python objects, by which rules of JAX's build operations, are not used here.
+A rule emits StableHLO by `ctx.op`, is made of a function, or builds operations from MLIR's Python objects.
 """
 
 from __future__ import annotations
@@ -10,15 +10,33 @@ from collections.abc import Callable
 from typing import Any
 
 from pullback._api.rule_tables import LoweringContext, lower_from, lower_fun, rule_of_platform
-from pullback._core.arguments import check_callable
+from pullback._core.arguments import aval_of, check_callable
+from pullback._core.array import ArrayLike
 from pullback._core.errors import described
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.primitive import Primitive
+from pullback._xla.built_rules import constant as _constant
 from pullback._xla.lowering import Value as Value
 
 LoweringRuleContext = LoweringContext
 
-__all__ = ["lower_fun", "register_lowering"]
+__all__ = ["ir_constant", "lower_fun", "register_lowering"]
+
+
+def ir_constant(val: ArrayLike) -> Any:
+    """A number or an array as a constant, MLIR's value, for a lowering rule that builds operations.
+
+    TypeError for anything else; RuntimeError outside of a rule.
+
+    >>> import pullback as pb
+    >>> from jaxlib.mlir.dialects import stablehlo as hlo
+    >>> p = pb.extend.core.Primitive("next")
+    >>> _ = p.def_abstract_eval(lambda x: x)
+    >>> register_lowering(p, lambda ctx, x: [hlo.add(x, ir_constant(1.0))])
+    >>> print(pb.jit(p.bind)(2.0))
+    3.0
+    """
+    return _constant(val, aval_of(val))
 
 
 def register_lowering(
@@ -32,7 +50,8 @@ def register_lowering(
 
     Args:
       prim: the primitive.
-      rule: it gets `ctx.avals_in`, `ctx.avals_out` and what ARCHITECTURE.md says of `ctx`; it returns values.
+      rule: it gets `ctx.avals_in`, `ctx.avals_out` and what ARCHITECTURE.md says of `ctx`; it returns values. A rule
+        that builds operations from MLIR's Python objects gets values of MLIR's, and returns such.
       platform: the platform that the rule is for, such as "cpu" or "cuda"; None: all that have no rule of their own.
       inline, cacheable: without meaning here.
 
