@@ -12,8 +12,9 @@ from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._xla import mlir
 from pullback._xla.attributes import dense
-from pullback._xla.lowering import Block, Value, tensor_type
+from pullback._xla.lowering import Block, Value
 from pullback._xla.portable import emit_call
+from pullback._xla.tensor_types import tensor_type
 
 
 class NotBuilt(Exception):
