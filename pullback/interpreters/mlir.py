@@ -15,6 +15,7 @@ from pullback._core.array import ArrayLike
 from pullback._core.errors import described
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.primitive import Primitive
+from pullback._core.types import ShapedArray
 from pullback._xla.built_rules import constant as _constant
 from pullback._xla.lowering import Value as Value
 
@@ -23,10 +24,11 @@ LoweringRuleContext = LoweringContext
 __all__ = ["ir_constant", "lower_fun", "register_lowering"]
 
 
-def ir_constant(val: ArrayLike) -> Any:
+def ir_constant(val: ArrayLike, *, const_lowering: Any = None, aval: ShapedArray | None = None) -> Any:
     """A number or an array as a constant, MLIR's value, for a lowering rule that builds operations.
 
-    TypeError for anything else; RuntimeError outside of a rule.
+    `aval` is its type, its own if None; `const_lowering` is without meaning here. TypeError for anything else;
+    RuntimeError outside of a rule.
 
     >>> import pullback as pb
     >>> from jaxlib.mlir.dialects import stablehlo as hlo
@@ -36,7 +38,7 @@ def ir_constant(val: ArrayLike) -> Any:
     >>> print(pb.jit(p.bind)(2.0))
     3.0
     """
-    return _constant(val, aval_of(val))
+    return _constant(val, aval_of(val) if aval is None else aval)
 
 
 def register_lowering(
