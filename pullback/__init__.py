@@ -6,7 +6,6 @@ their first use, so that `import pullback` stays quick.
 
 import typing as _typing
 
-from pullback._core import collector as _collector  # noqa: F401  long recordings set the garbage collector's pace
 from pullback._core.lazy import attributes as _attributes
 from pullback._xla import evaluate as _evaluate  # noqa: F401  without transformations, operations are evaluated
 from pullback.numpy._arrays import deferred as _deferred  # noqa: F401  arrays have operators and methods

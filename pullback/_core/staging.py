@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pullback._core import collector
 from pullback._core.array import ConcreteArray, lift
+from pullback._core.collector import STEP
 from pullback._core.config import config, leaks_are_checked
 from pullback._core.errors import UnexpectedTracerError, internal_files
 from pullback._core.hitypes import lower_value_p, raise_value_p
@@ -67,10 +69,6 @@ class StagingTrace(Trace):
     def describe(self) -> str:
         return f"the tracing of {self.subject}"
 
-    @property
-    def recorded(self) -> int:
-        return len(self.eqns)
-
     def input_name(self, i: int) -> str:
         return self.names[i] if self.names and i < len(self.names) else str(i)
 
@@ -95,6 +93,8 @@ class StagingTrace(Trace):
             frame = outer
         origin = origin_here() if config.debugging else None
         names = scopes.names[self.outer_scopes :]
+        if not (len(self.eqns) + 1) % STEP:
+            collector.longer(self, len(self.eqns) + 1)
         if primitive.multiple_results:
             outvars = [Var(aval) for aval in out]
             self.eqns.append(Equation(primitive, invars, outvars, params, frame.f_code, frame.f_lineno, origin, names))

@@ -59,11 +59,6 @@ class Trace:
         """Whether long loops that are evaluated here are handed over to the compiler."""
         return self.parent is None or self.parent.hands_over
 
-    @property
-    def recorded(self) -> int:
-        """The number of operations that it has recorded."""
-        return 0
-
     def process_primitive(self, primitive: AnyValue, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Interpret one application of a primitive; returns a value, or a list if the primitive has many results."""
         raise NotImplementedError

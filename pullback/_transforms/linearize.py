@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._analysis.dependence import dependent_results
+from pullback._core import collector
 from pullback._core.array import ConcreteArray, lift
+from pullback._core.collector import STEP
 from pullback._core.config import config
 from pullback._core.origins import Origin, origin_here
 from pullback._core.primitive import OTHER, HigherOrder, Primitive
@@ -83,10 +85,6 @@ class Tape(Trace):
     def describe(self) -> str:
         return self.subject
 
-    @property
-    def recorded(self) -> int:
-        return len(self.records)
-
     def finish(self) -> list[Record]:
         """End the recording; returns the records."""
         self.alive = False
@@ -150,6 +148,8 @@ class Tape(Trace):
         record.params = params
         record.outputs = (node,)
         self.records.append(record)
+        if not self.size % STEP:
+            collector.longer(self, self.size)
         return node
 
     def scaled(self, node: Node, factor: Any) -> Node:
@@ -164,7 +164,10 @@ class Tape(Trace):
     ) -> list[Node]:
         """Append an operation with many results of known types."""
         nodes = [Node(self, aval, primitive) for aval in avals]
-        self.records.append(Record(primitive, args, params, nodes))
+        records = self.records
+        records.append(Record(primitive, args, params, nodes))
+        if not len(records) % STEP:
+            collector.longer(self, len(records))
         return nodes
 
     def check_linear(self, record: Record) -> None:
@@ -267,10 +270,6 @@ class LinearizeTrace(Trace):
 
     def describe(self) -> str:
         return self.subject
-
-    @property
-    def recorded(self) -> int:
-        return self.tape.recorded
 
     def join(self, primal: AnyValue, tangent: AnyValue) -> Any:
         return primal if type(tangent) is Zero else LinearizedTracer(self, primal, tangent)
