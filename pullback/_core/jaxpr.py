@@ -154,6 +154,10 @@ class Equation:
         return f"{self.primitive.name} {from_}"
 
 
+# stands for a jaxpr among what it remembers, where it would keep itself alive
+_ITSELF = object()
+
+
 class Jaxpr:
     """`{ lambda constvars; invars. let equations in outvars }`.
 
@@ -237,10 +241,13 @@ class Jaxpr:
         if config.collecting_taps:
             key = (key, "with taps")  # the rules that `make` calls then keep more equations
         try:
-            return self.cache[key]
+            found = self.cache[key]
         except KeyError:
             pass  # what `make` raises is not to be shown as a consequence
-        result = self.cache[key] = make()
+        else:
+            return self if found is _ITSELF else found
+        result = make()
+        self.cache[key] = _ITSELF if result is self else result
         return result
 
     def __reduce__(self) -> str | tuple[Any, ...]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pullback._core.types import make_aval
+from pullback._core.types import at_least, make_aval
 
 if TYPE_CHECKING:
     from pullback._xla.lowering import Block, Value
@@ -36,9 +36,9 @@ Combine = Callable[["Block", "list[Value]"], "Value"]
 def pays(ctx: Block, x: Value, axis: int, costly: bool) -> bool:
     """Whether an axis is treated in blocks: of an operation that is `costly`, or of large arrays if not the last."""
     aval = x.aval
-    if not is_here(ctx) or aval.shape[axis] < LEAST:
+    if not is_here(ctx) or not at_least(aval.shape[axis], LEAST):
         return False
-    return costly or (axis < aval.ndim - 1 and aval.size >= _LARGE)
+    return costly or (axis < aval.ndim - 1 and at_least(aval.size, _LARGE))
 
 
 def is_here(ctx: Block) -> bool:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.types import make_aval
+from pullback._core.types import at_least, make_aval
 from pullback._ops.cumulative_blocks import LEAST, Combine, emit_concatenate, emit_slice, is_here
 from pullback._xla.attributes import int_array
 
@@ -41,7 +41,7 @@ def lanes(ctx: Block, x: Value, axis: int) -> int:
     n, dtype = x.aval.shape[axis], x.aval.dtype
     if axis < x.aval.ndim - 1 or dtypes.is_complex(dtype) or dtypes.is_bool(dtype) or not is_here(ctx):
         return 0
-    if n < LEAST or x.aval.size < LARGE:
+    if not (at_least(n, LEAST) and at_least(x.aval.size, LARGE)):
         return 0
     return next((width for width in _WIDTHS if n % width == 0), 0)
 
