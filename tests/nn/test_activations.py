@@ -71,7 +71,7 @@ def test_the_rectifier_has_derivative_zero_at_zero_and_keeps_nan():
     assert float(pb.grad(pb.jit(nn.relu))(0.0)) == 0
     assert np.isnan(float(nn.relu(np.nan)))
     assert float(pb.grad(nn.relu)(np.inf)) == 1
-    assert str(pb.make_jaxpr(nn.relu)(1.0)).count("\n") == 3
+    assert len(pb.make_jaxpr(nn.relu)(1.0).jaxpr.eqns) == 2
 
 
 def test_parameters_of_activations():
