@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import scipy.stats
 
 import pullback as pb
 import pullback.numpy as pnp
-from examples.gallery.__main__ import NAMES
+from examples.gallery.__main__ import NAMES, main
 
 
 def program(name):
@@ -20,6 +21,13 @@ def program(name):
 
 def test_every_program_is_tested():
     assert NAMES == sorted(name.removeprefix("test_") for name in globals() if name.removeprefix("test_") in NAMES)
+
+
+def test_a_name_of_no_program_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gallery", "kalman"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "there is no program 'kalman': bilevel, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -33,6 +33,9 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--out", type=Path, default=HERE.parent / "out", help="the folder for pictures")
     arguments = parser.parse_args()
+    for name in arguments.names:
+        if name not in NAMES:
+            parser.error(f"there is no program {name!r}: {', '.join(NAMES)}")
     for name in arguments.names or NAMES:
         program = importlib.import_module(f"examples.gallery.{name}")
         result = program.run()

@@ -189,9 +189,12 @@ def _check_axis(fun: Callable, axis: Any, x: Array, i: int, args: tuple, kwargs:
         raise TypeError(f"vmap of {function_name(fun)}: in_axes must hold ints and None, got {axis!r}")
     rank = x.aval.ndim
     if not -rank <= axis < rank:
+        path = _leaf_path(fun, i, args, kwargs)
+        entry = path.endswith("]") and path[-2].isdigit()  # of a list or tuple
         raise ValueError(
-            f"vmap of {function_name(fun)}: {_leaf_path(fun, i, args, kwargs)} has shape {x.aval.shape}, "
-            f"which has no axis {axis}. To share it among all examples, set its in_axes to None."
+            f"vmap of {function_name(fun)}: {path} has shape {x.aval.shape}, which has no axis {axis}. "
+            "To share it among all examples, set its in_axes to None."
+            + (" A list of numbers is many arrays: make one of it, with numpy.asarray." if entry else "")
         )
     return axis % rank
 

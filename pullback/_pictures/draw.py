@@ -80,8 +80,9 @@ class Picture:
         form = {".svg": "svg", ".html": "html", ".txt": "text"}.get(os.path.splitext(name)[1].lower())
         if form is None:
             raise ValueError(f"save: the name of the file must end with .svg, .html or .txt, got {name!r}")
+        content = getattr(self, form)  # before the file is opened: it may need a package that is missing
         with open(name, "w", encoding="utf-8") as file:
-            file.write(getattr(self, form))
+            file.write(content)
 
     def __str__(self) -> str:
         return self.text

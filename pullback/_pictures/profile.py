@@ -124,8 +124,9 @@ class Profile:
         form = forms.get(os.path.splitext(name)[1].lower())
         if form is None:
             raise ValueError(f"save: the name of the file must end with {', '.join(forms)}, got {name!r}")
+        content = form()
         with open(name, "w", encoding="utf-8") as file:
-            file.write(form())
+            file.write(content)
 
     def _headline(self) -> str:
         how = "compiled" if self.compiled else "eager"

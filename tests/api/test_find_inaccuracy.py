@@ -281,6 +281,16 @@ def test_a_rule_is_named():
     assert report.rows[0].location.function == "exp_minus_1_jvp"
 
 
+def test_the_line_of_the_call_is_not_a_line_of_the_rule():
+    def calls_it(x):
+        return exp_minus_1_with_rule(2.0 * x)
+
+    (row, *_) = find_inaccuracy(calls_it)(1e-6).rows
+    called_at = int(re.search(r"called at .*:(\d+)", row.rule)[1])
+    assert called_at == calls_it.__code__.co_firstlineno + 1
+    assert row.location.function == "exp_minus_1_jvp"
+
+
 def test_leaves_are_named():
     def two(params, y):
         return {"a": pnp.exp(params["w"]) - 1.0, "b": y * 2.0}

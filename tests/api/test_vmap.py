@@ -248,6 +248,8 @@ def test_axes_that_do_not_exist():
     assert "argument 'x', leaf ['a'] has shape (3,), which has no axis -2" in vmap_message(
         identity, {"a": W}, in_axes=-2
     )
+    assert "numpy.asarray" in vmap_message(identity, [1.0, 2.0])
+    assert "numpy.asarray" not in vmap_message(identity, 1.0)
     assert "out_axes=2 for leaf 0 of the result, which has rank 0: the axis must lie in [-1, 0]" in vmap_message(
         identity, W, out_axes=2
     )

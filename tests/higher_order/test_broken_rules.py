@@ -6,7 +6,7 @@ from functions import with_jvp, with_vjp
 from wrappers import eager, in_cond, in_vmap
 
 import pullback.numpy as pnp
-from pullback import custom_jvp, custom_vjp, errors, grad, jit, jvp, vjp
+from pullback import custom_jvp, custom_vjp, errors, grad, hessian, jacrev, jit, jvp, vjp
 
 f32 = np.float32
 X = np.array([0.3, -0.7, 1.1], f32)
@@ -215,3 +215,72 @@ def test_no_vjp_rule(wrap):
     f = custom_vjp(identity)
     with pytest.raises(errors.RuleNotDefinedError, match="defvjp"):
         grad(wrap(f))(f32(1))
+
+
+# ---- errors inside a rule: a note says which rule it was, and what it gets
+
+
+def tuples_taken_for_arrays(x, t):
+    return pnp.sin(x), pnp.cos(x) * t
+
+
+def method_of_a_tuple(primals, tangents):
+    return primals[0], tangents.sum()
+
+
+def two_arguments_expected(primals, tangents):
+    x, y = primals
+    return x * y, y * tangents[0]
+
+
+@pytest.mark.parametrize("rule", [tuples_taken_for_arrays, method_of_a_tuple, two_arguments_expected])
+@pytest.mark.parametrize("wrap", [eager, jit])
+def test_a_jvp_rule_that_does_not_unpack(rule, wrap):
+    with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
+        grad(wrap(with_jvp(identity, rule)))(1.0)
+    (note,) = caught.value.__notes__
+    assert f"in the jvp rule {rule.__name__}" in note
+    assert "called as rule(primals, tangents); each of these two is a tuple of one entry" in note
+
+
+def swapped_bwd(ct, residuals):
+    x, y = residuals
+    return ct * y, ct * x
+
+
+def product(x, y):
+    return x * y
+
+
+def product_fwd(x, y):
+    return x * y, (x, y)
+
+
+def test_a_bwd_rule_with_its_arguments_swapped():
+    f = with_vjp(product, product_fwd, swapped_bwd)
+    with pytest.raises(TypeError, match="0-d array") as caught:
+        grad(f)(1.0, 2.0)
+    (note,) = caught.value.__notes__
+    assert "in the bwd rule swapped_bwd" in note
+    assert "called as rule(residuals, cotangent)." in note
+
+
+def test_the_innermost_rule_is_named_once():
+    inner = with_jvp(identity, method_of_a_tuple)
+
+    def outer_rule(primals, tangents):
+        return jvp(inner, primals, tangents)
+
+    with pytest.raises(AttributeError) as caught:
+        jvp(with_jvp(identity, outer_rule), (1.0,), (1.0,))
+    (note,) = caught.value.__notes__
+    assert "jvp rule method_of_a_tuple" in note
+
+
+def test_hessian_of_a_function_with_a_bwd_rule_alone_says_what_to_take():
+    f = with_vjp(lambda x: x**2, lambda x: (f(x), x), lambda x, ct: (2 * x * ct,))
+    with pytest.raises(TypeError, match="forward-mode") as caught:
+        hessian(f)(3.0)
+    (note,) = caught.value.__notes__
+    assert "jacrev(grad(f))" in note
+    assert jacrev(grad(f))(3.0) == 2.0

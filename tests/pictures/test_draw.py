@@ -405,7 +405,7 @@ def test_a_picture_is_written_to_a_file(form, tmp_path, graphviz):
     assert written == {"svg": picture.svg, "html": picture.html, "txt": picture.text}[form]
 
 
-def test_without_the_layout_the_text_is_there(monkeypatch):
+def test_without_the_layout_the_text_is_there(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     picture = debug.draw(log1pexp)(2.0)
     assert picture.text.startswith("log1pexp: 3 operations")
@@ -413,6 +413,9 @@ def test_without_the_layout_the_text_is_there(monkeypatch):
     assert picture._repr_html_() is None
     with raises(ImportError, "pip install pullback[draw]"):
         _ = picture.svg
+    with raises(ImportError, "pip install pullback[draw]"):
+        picture.save(tmp_path / "it.svg")
+    assert not list(tmp_path.iterdir())
 
 
 # --- refusals ---

@@ -143,7 +143,8 @@ def while_loop(
         got = ", ".join(a.str_short() for a in cond.jaxpr.out_avals)
         raise TypeError(
             f"while_loop: cond_fun ({describe_function(cond_fun)}) must return a scalar bool, got "
-            f"{got if cond.out_tree == _leaf else cond.out_tree}"
+            f"{got if cond.out_tree == _leaf else cond.out_tree}. For a batch, write the loop for one example and use "
+            "vmap; to go on while any entry asks for it, reduce with .any()."
         )
     outs = while_p.bind(
         *cond.consts,

@@ -42,7 +42,8 @@ def forward_refused(call: CustomCall) -> TypeError:
     error.add_note(
         f"It is the {call.label}, which has a vjp rule alone. To let forward mode through, say where it comes from: "
         f"{call.name}.defjvp(rule) for a rule of its own; or custom_vjp(..., jvp='transpose') to transpose the bwd "
-        "rule, jvp='fwd' to differentiate the fwd rule, jvp='primal' to differentiate the function itself."
+        "rule, jvp='fwd' to differentiate the fwd rule, jvp='primal' to differentiate the function itself. "
+        "hessian and jacfwd use forward mode; jacrev(grad(f)) is a Hessian without it."
     )
     return error
 

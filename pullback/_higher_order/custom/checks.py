@@ -26,9 +26,9 @@ LEAF = tree_structure(0)
 
 
 def check_call(
-    label: Callable[[], str], rule: Callable, form: str, count: int, keywords: dict[str, Any], error: TypeError
+    label: Callable[[], str], rule: Callable, form: str, count: int, keywords: dict[str, Any], error: Exception
 ) -> None:
-    """Raise RuleError if a TypeError came from the call of a rule that does not take that many arguments."""
+    """Raise RuleError if an error came from the call of a rule that does not take that many arguments."""
     inside = any(not is_internal(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__))
     sig = None if inside else signature(rule)
     if sig is None:
@@ -38,6 +38,18 @@ def check_call(
     except TypeError:
         named = f", with the keyword-only arguments of the function, {', '.join(keywords)}" if keywords else ""
         raise RuleError(f"{label()} is called as rule({form}){named}, but: {error}") from None
+
+
+def note_call(label: Callable[[], str], form: str, arguments: Sequence[PyTreeDef], error: Exception) -> None:
+    """Say in which rule an error was raised that does not name it, and what the rule is called with."""
+    if type(error) not in (TypeError, ValueError, AttributeError) or hasattr(error, "__notes__"):
+        return  # the package's own classes and notes say enough, a rule further inside among them
+    tuples = ""
+    if form.endswith("primals, tangents"):
+        count = len(arguments)
+        entries = "one entry, for the one argument" if count == 1 else f"{count} entries, one for each argument"
+        tuples = f"; each of these two is a tuple of {entries}"
+    error.add_note(f"It was raised in {label()}, which is called as rule({form}){tuples}.")
 
 
 def check_pair(label: Callable[[], str], result: PyTree, expected: str) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.config import nans_were_debugged
 from pullback._core.errors import RuleError, is_internal
 from pullback._core.hitypes import registered, unpacked
-from pullback._core.origins import NO_CONTEXT, InRule, origins_are_tracked
+from pullback._core.origins import InRule, origins_are_tracked
 from pullback._core.own_attributes import in_user_code
 from pullback._core.refs import Ref
 from pullback._core.staging import call_optionally
@@ -30,6 +30,7 @@ from pullback._higher_order.custom.checks import (
     check_tangent,
     first_difference,
     leaves_of,
+    note_call,
     zeros_for_user,
 )
 from pullback._higher_order.custom.labels import place_of
@@ -111,7 +112,10 @@ def seeing_values(fun: Callable) -> Callable:
 
 
 def _in_rule(label: Callable[[], str], run: Callable, *args: PyTree) -> Any:
-    with InRule(label) if origins_are_tracked() else NO_CONTEXT:
+    if not origins_are_tracked():
+        return run(*args)
+    described = label()  # now, since the line of the call is that of the innermost frame of the user's
+    with InRule(lambda: described):
         return run(*args)
 
 
@@ -162,11 +166,12 @@ class RuledCall:
             if context.trace.transparent:
                 return run(*args, **self.keywords)
             return call_optionally(run, args, self.keywords)
-        except TypeError as error:
+        except (TypeError, ValueError, AttributeError) as error:
             code = getattr(rule, "__code__", None)
             if code is None or not is_internal(code):  # the package's own wrappers of rules check this themselves
                 leading = "*nondiff, " if self.fixed and not form.endswith("*args") else ""
                 check_call(label, rule, leading + form, len(args), self.keywords, error)
+                note_call(label, leading + form, self.in_tree.children(), error)
             origin = getattr(error, "origin", None)
             if origin is not None and origin.rule is None:
                 origin.rule = label()
