@@ -109,9 +109,7 @@ def check_rules(
     point = FlatFunction("check_rules", fun, args, getattr(fun, "nondiff_argnums", ()))
     report = Report(describe_function(fun), derived_modes(fun))
     if not args:
-        raise TypeError(
-            f"check_rules of {report.subject}: give the arguments at which to check it, check_rules(fun, *args)"
-        )
+        raise TypeError(f"check_rules of {report.subject}: give the arguments at which to check it after the function")
     if not point.xs:
         raise TypeError(
             f"check_rules of {report.subject}: no argument holds a floating-point or complex array, so "
@@ -122,7 +120,12 @@ def check_rules(
     checks = _Checks(report, point, np.random.default_rng(seed), eps, rtol, atol)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuleOrderWarning)
-        checks.run(point, plain, tuple(dict.fromkeys(modes)), "", order)
+        try:
+            checks.run(point, plain, tuple(dict.fromkeys(modes)), "", order)
+        except TypeError as error:
+            if len(args) == 1 and isinstance(args[0], tuple):
+                error.add_note("check_rules(f, x, y) takes arguments one after another, and got one that is a tuple.")
+            raise
         if "vjp" in modes and getattr(fun, "remat_rules", None) is not None:
             # the derivative of the square reads the value that is recomputed
             square = checkpoint(lambda *xs: [out * out for out in point(*xs)])

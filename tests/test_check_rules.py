@@ -260,3 +260,6 @@ def test_wrong_arguments():
         pb.check_rules(pnp.sin)
     with pytest.raises(TypeError, match=r"argument 'x'.*expected an array"):
         pb.check_rules(lambda x: x, "text")
+    with pytest.raises(TypeError, match="got \\(Array") as caught:
+        pb.check_rules(pnp.sin, (1.0,))
+    assert "check_rules(f, x, y)" in "".join(caught.value.__notes__)

@@ -452,6 +452,10 @@ def test_shapes_and_dtypes():
         x.reshape(5)
     with raises(ValueError, "concatenate", "(2, 3)", "(2, 2)"):
         pnp.concatenate([x, pnp.ones((2, 2))])
+    with raises(TypeError, "concatenate", "one list: concatenate([x, y])"):
+        pnp.concatenate(x, x)
+    with raises(TypeError, "got 3", "one tuple, as in zeros((2, 3))"):
+        pnp.zeros(2, 3)
     with raises(IndexError, "(2, 3)", "3"):
         x[0, 0, 0]
     with raises(np.exceptions.AxisError, "sum", "2"):

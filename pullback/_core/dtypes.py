@@ -197,7 +197,8 @@ def resolve(dtype: AnyValue) -> np.dtype:
     try:
         resolved = np.dtype(dtype)
     except TypeError as error:
-        raise TypeError(f"expected a dtype such as 'float32', np.int8 or float; got {dtype!r}.") from error
+        hint = " A shape of several axes is one tuple, as in zeros((2, 3))." if type(dtype) is int else ""
+        raise TypeError(f"expected a dtype such as 'float32', np.int8 or float; got {dtype!r}.{hint}") from error
     # longlong and long are equal to int64 or int32 but distinct objects; take the usual one
     resolved = _BY_NAME.get(resolved.name, resolved)
     if resolved not in _ABSTRACT and resolved != float0:

@@ -89,6 +89,8 @@ def concatenate(
 
 def joined(name: str, xs: list[Array], axis: int | None, dtype: DTypeLike | None = None) -> Array:
     """`concatenate` for the function `name`, which errors are to name."""
+    if getattr(axis, "ndim", 0):
+        raise TypeError(f"{name}: axis must be an integer, got an array. The arrays go into one list: {name}([x, y])")
     xs = _promoted(xs, dtype)
     if axis is None:
         xs = [shape_ops.reshape(x, (x.aval.size,)) for x in xs]
