@@ -134,7 +134,7 @@ def test_a_computed_operand_at_the_level_of_users(function):
             )
 
 
-# --- large arrays, whose programs look first whether an element dominates ---
+# --- rows with a dominant element, and rows without ---
 
 
 @pytest.mark.parametrize("function", [nn.logsumexp, nn.log_softmax])
@@ -150,8 +150,9 @@ def test_large_arrays_are_exact_whether_or_not_an_element_dominates(function, do
     def f(x):
         return function(x, axis=1)
 
-    assert pb.jit(f).lower(x).as_text().count("stablehlo.case") == 1
-    assert "stablehlo.case" not in pb.jit(f).lower(x[:50]).as_text()
+    # XLA's loops over rows fuse no selection
+    text = pb.jit(f).lower(x).as_text()
+    assert "stablehlo.select" not in text and "stablehlo.clamp" not in text
     got = np.asarray(pb.jit(f)(x))
     finite = np.isfinite(x).all(1)
     with np.errstate(invalid="ignore"):
@@ -164,5 +165,4 @@ def test_large_arrays_are_exact_whether_or_not_an_element_dominates(function, do
     else:
         expected = exact - np.log1p(rest)[:, None]
     np.testing.assert_allclose(got[finite], expected, rtol=1e-6)
-    # mapped, the choice is made once for all
     np.testing.assert_allclose(pb.jit(pb.vmap(lambda x: function(x, axis=0)))(x), got, rtol=1e-6)
