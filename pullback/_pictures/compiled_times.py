@@ -13,8 +13,9 @@ from pullback._core.origins import KeepingCalls
 from pullback._core.staging import stage
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.typing import PyTree
-from pullback._pictures.hlo import number_of, numbered_scopes, read
-from pullback._pictures.measuring import Place, place_of
+from pullback._pictures.compiled_memory import memory_at_peak
+from pullback._pictures.hlo import Instruction, number_of, numbered_scopes, read
+from pullback._pictures.measuring import Held, Place, place_of
 from pullback._xla import profiling
 from pullback._xla.executable import compile_jaxpr
 
@@ -23,12 +24,15 @@ _RUNNING_OTHERS = {"while", "conditional", "call"}
 
 
 class CompiledTimes(NamedTuple):
-    """The seconds of a run at each place, the number of XLA's operations there, and XLA's count of memory."""
+    """The seconds of a run at each place, the number of XLA's operations there, XLA's count of memory, what it holds
+    at its fullest, and what the backward pass reads of the forward pass's."""
 
     value: Any
     seconds: dict[Place, float]
     counts: dict[Place, int]
     memory: Any
+    peak: list[Held]
+    residuals: list[Held]
 
 
 # copies and the like that XLA adds
@@ -69,17 +73,22 @@ def compiled_times(fun: Callable, args: Sequence[PyTree], kwargs: dict[str, PyTr
     times = profiling.operation_times(several)
     computations = read("\n".join(module.to_string() for module in program.loaded.hlo_modules()))
     instructions = {i.name: i for body in computations.bodies.values() for i in body}
+
+    def place(instruction: Instruction | None) -> Place:
+        number = None if instruction is None else number_of(instruction, computations)
+        return UNKNOWN if number is None else _place(eqns[number])
+
     seconds: dict[Place, float] = {}
     counts: dict[Place, int] = {}
     for name, spent in times.items():
         instruction = instructions.get(name)
         if instruction is not None and instruction.kind in _RUNNING_OTHERS:
             continue
-        number = None if instruction is None else number_of(instruction, computations)
-        place = UNKNOWN if number is None else _place(eqns[number])
-        seconds[place] = seconds.get(place, 0.0) + spent / runs
-        counts[place] = counts.get(place, 0) + 1
-    return CompiledTimes(value, seconds, counts, program.loaded.get_compiled_memory_stats())
+        where = place(instruction)
+        seconds[where] = seconds.get(where, 0.0) + spent / runs
+        counts[where] = counts.get(where, 0) + 1
+    memory = program.loaded.get_compiled_memory_stats()
+    return CompiledTimes(value, seconds, counts, memory, *memory_at_peak(computations, place))
 
 
 def _place(eqn: Equation) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from pullback._core.errors import Location
@@ -96,9 +96,17 @@ def speedscope(seconds: Mapping[Place, float], name: str) -> str:
     )
 
 
-def flame_svg(seconds: Mapping[Place, float], title: str) -> str:
-    """The flame graph: time from left to right, callers above what they call."""
-    stacks = _in_order(seconds)
+def time_of(seconds: float) -> str:
+    """A time in words."""
+    for size, unit in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def flame_svg(sizes: Mapping[Place, float], title: str, told: Callable[[float], str] = time_of) -> str:
+    """The flame graph: time, or what else has a size, from left to right, callers above what they call."""
+    stacks = _in_order(sizes)
     total = sum(spent for _, spent, _ in stacks) or 1.0
     deepest = max((len(stack) for stack, _, _ in stacks), default=0)
     height = deepest * _ROW + 46
@@ -109,13 +117,13 @@ def flame_svg(seconds: Mapping[Place, float], title: str) -> str:
         for stack, spent, place in stacks:
             frames = stack[: depth + 1] if len(stack) > depth else ()
             if begin is not None and frames != begin[1]:
-                parts += _bar(begin[0], x, depth, begin[1], begin[2], total)
+                parts += _bar(begin[0], x, depth, begin[1], begin[2], total, told)
                 begin = None
             if begin is None and frames:
                 begin = (x, frames, place)
             x += spent
         if begin is not None:
-            parts += _bar(begin[0], x, depth, begin[1], begin[2], total)
+            parts += _bar(begin[0], x, depth, begin[1], begin[2], total, told)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="pullback-flames" role="img" width="{_WIDTH:.0f}" '
         f'height="{height:.0f}" viewBox="0 0 {_WIDTH:.0f} {height:.0f}" font-family="{_FONT}" font-size="11">'
@@ -125,7 +133,15 @@ def flame_svg(seconds: Mapping[Place, float], title: str) -> str:
     )
 
 
-def _bar(begin: float, end: float, depth: int, frames: Sequence[str], place: Place, total: float) -> list[str]:
+def _bar(
+    begin: float,
+    end: float,
+    depth: int,
+    frames: Sequence[str],
+    place: Place,
+    total: float,
+    words: Callable[[float], str],
+) -> list[str]:
     """A rectangle with as much of its name as there is room for."""
     scale = (_WIDTH - 16) / total
     x, width, y = 8 + begin * scale, (end - begin) * scale, 36 + depth * _ROW
@@ -134,7 +150,7 @@ def _bar(begin: float, end: float, depth: int, frames: Sequence[str], place: Pla
     name = frames[-1]
     ruled = place.rule is not None and short_rule(place.rule) in frames
     kind = "rule" if ruled else pass_of(place.backward)
-    told = f"{name}\n{time_of(end - begin)}, {100 * (end - begin) / total:.1f} %"
+    told = f"{name}\n{words(end - begin)}, {100 * (end - begin) / total:.1f} %"
     room = int((width - 6) / _CHARACTER)
     shown = name if len(name) <= room else f"{name[: room - 1]}…" if room > 3 else ""
     text = f'<text class="ink" x="{x + 3:.1f}" y="{y + 13:.1f}">{escape(shown)}</text>' if shown else ""
@@ -148,11 +164,3 @@ def _style() -> str:
         "".join(f".pullback-flames .{kind}{{fill:{colors[i]}}}" for kind, colors in _COLORS.items()) for i in (0, 1)
     )
     return f"{light}@media (prefers-color-scheme:dark){{{dark}}}"
-
-
-def time_of(seconds: float) -> str:
-    """A time in words."""
-    for size, unit in ((1.0, "s"), (1e-3, "ms")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"

@@ -45,8 +45,8 @@ class Profile:
 
     `rows` are the source lines, the longest first; `value` is the result. `seconds` is the time of a run, of which
     `forward_seconds` and `backward_seconds` are the passes. `peak_bytes` is the most memory in use at once; `peak` says
-    of an eager run what that was, and `residuals` what the backward pass read of the forward pass's. Of a compiled run
-    XLA tells the sum alone.
+    what that was, and `residuals` what the backward pass read of the forward pass's. Of a compiled run `peak_bytes` is
+    XLA's count, with arguments and results, and `peak` what is alive by its schedule, without the arguments.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> report = pb.debug.profile(pb.grad(lambda x: pnp.sum(pnp.sin(x))))(pnp.ones(1000))
@@ -93,6 +93,14 @@ class Profile:
     def svg(self) -> str:
         """The flame graph as SVG."""
         return flame_svg(self._seconds, self._headline())
+
+    @functools.cached_property
+    def memory_svg(self) -> str:
+        """The flame graph of the memory at its fullest: `peak`, by source line and rule."""
+        sizes: dict[Place, float] = {}
+        for held in self.peak:
+            sizes[held.place] = sizes.get(held.place, 0.0) + held.nbytes
+        return flame_svg(sizes, f"{self.subject}, memory of {amount(sum(held.nbytes for held in self.peak))}", _amount)
 
     @property
     def speedscope(self) -> str:
@@ -150,7 +158,7 @@ class Profile:
             lines.append(f"  and {len(self.rows) - _SHOWN} further lines")
         lines.append(f"memory: {amount(self.peak_bytes)} at most")
         if self.compiled:
-            lines[-1] += ", of arguments, results and what lies between; XLA does not tell which values these are"
+            lines[-1] += ", of arguments, results and what lies between; by XLA's schedule, each value counted apart:"
         lines += _memory_lines(self.peak)
         if self.residuals:
             lines.append(f"kept for the backward pass: {amount(sum(held.nbytes for held in self.residuals))}")
@@ -160,7 +168,8 @@ class Profile:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f'<div style="overflow-x:auto">{self.svg}<pre>{escape(str(self))}</pre></div>'
+        memory = self.memory_svg if self.peak else ""
+        return f'<div style="overflow-x:auto">{self.svg}{memory}<pre>{escape(str(self))}</pre></div>'
 
     def _page(self) -> str:
         return (
@@ -168,6 +177,10 @@ class Profile:
             '<meta name="color-scheme" content="light dark"></head>'
             f"<body>{self._repr_html_()}</body></html>"
         )
+
+
+def _amount(size: float) -> str:
+    return amount(round(size))
 
 
 def _rows(seconds: Mapping[Place, float], counts: Mapping[Place, int]) -> list[ProfileRow]:
@@ -256,7 +269,7 @@ def profile(fun: Callable, *, compiled: bool = False, runs: int = 3) -> Callable
             times = compiled_times(fun, args, kwargs, runs)
             stats = times.memory
             most = stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
-            return Profile(name, times.value, times.seconds, times.counts, most, compiled=True)
+            return Profile(name, times.value, times.seconds, times.counts, most, times.peak, times.residuals, True)
 
         def run() -> Any:
             return fun(*args, **kwargs)
