@@ -11,7 +11,7 @@ from pullback._pictures.measuring import Held, Place
 
 _ARRAY = re.compile(r"([a-z]+\d*[a-z0-9]*)\[([\d,]*)\]")
 _BITS = re.compile(r"\d+")
-# they have no memory of their own: views, what is there before the program runs, and loops, whose state is their operand
+# no memory of their own have views, what is there before the program runs, and loops, whose state is their operand
 _WITHOUT = {"parameter", "constant", "bitcast", "get-tuple-element", "tuple", "while", "optimization-barrier"}
 _RUNNING_OTHERS = {"while", "conditional", "call"}
 
