@@ -289,8 +289,8 @@ class VJP(LinearFunction):
         >>> pb.vjp(lambda x, w: pnp.sin(x) * w, 2., 3.)[1].saved()
         3 residuals of 12 bytes
                     4 bytes  f32[] output of cos from ...
-                    4 bytes  f32[] from argument 'w'
                     4 bytes  f32[] output of sin from ...
+                    4 bytes  f32[] from argument 'w'
         """
         structs = [ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type) for aval in self.in_avals]
         kept = list(self._residuals())

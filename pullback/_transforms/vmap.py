@@ -46,12 +46,13 @@ class BatchTracer(Tracer):
     @property
     def val(self) -> Any:
         """The array with the batch axis, under JAX's name; operations on the tracer apply to it."""
-        return self._batch_value
+        # a type of one's own may have a part of this name
+        return self._batch_value if type(self.aval) is ShapedArray else super().val  # type: ignore[misc]
 
     @property
     def batch_dim(self) -> int:
         """The place of the batch axis in `val`."""
-        return self._dim
+        return self._dim if type(self.aval) is ShapedArray else super().batch_dim  # type: ignore[misc]
 
     def _outer(self) -> Any:
         return self._batch_value

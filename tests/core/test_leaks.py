@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
 
 import jax
@@ -16,6 +17,15 @@ from pullback.errors import UnexpectedTracerError
 OURS = SimpleNamespace(jax=pb, jnp=pnp, lax=lax)
 JAXS = SimpleNamespace(jax=jax, jnp=jax.numpy, lax=jax.lax)
 XS = np.ones(3, np.float32)
+
+
+@pytest.fixture
+def few_objects():
+    """What other tests have left, which may be millions of objects, is not searched."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def keeping(J, box):
@@ -148,6 +158,7 @@ CLEAN = [
 ]
 
 
+@pytest.mark.usefixtures("few_objects")
 @pytest.mark.parametrize("program", LEAKS)
 def test_leaks_are_found(program):
     with pb.checking_leaks(), pytest.raises(UnexpectedTracerError, match=r"^Leaked trace: .* has ended, but"):
@@ -157,6 +168,7 @@ def test_leaks_are_found(program):
     program(OURS, [])  # without the option nothing is searched
 
 
+@pytest.mark.usefixtures("few_objects")
 @pytest.mark.parametrize("program", CLEAN)
 def test_what_does_not_leak_passes(program):
     with pb.checking_leaks():
@@ -165,6 +177,7 @@ def test_what_does_not_leak_passes(program):
         program(JAXS)
 
 
+@pytest.mark.usefixtures("few_objects")
 def test_the_error_says_where_the_value_was_made_and_what_holds_it():
     box = []
     line = keeping.__code__.co_firstlineno + 2
@@ -181,6 +194,7 @@ def test_the_error_names_an_attribute_and_a_closure():
         kept_by_a_closure(OURS, [])
 
 
+@pytest.mark.usefixtures("few_objects")
 def test_an_error_of_the_function_is_raised_as_it_is():
     def failing(x):
         raise ValueError("mine")
@@ -189,6 +203,7 @@ def test_an_error_of_the_function_is_raised_as_it_is():
         pb.jit(failing)(1.0)
 
 
+@pytest.mark.usefixtures("few_objects")
 def test_what_was_traced_before_is_traced_again():
     box = []
     f = pb.jit(keeping(OURS, box))

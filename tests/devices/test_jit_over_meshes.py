@@ -344,7 +344,7 @@ def test_a_mapped_axis_along_an_axis_that_is_taken():
     def constrained(x):
         return pb.lax.with_sharding_constraint(x, over(pb, "b"))
 
-    with pytest.raises(ValueError, match=r"vmap: spmd_axis_name=\('b',\): a constraint inside .* P\('b'\)"):
+    with pytest.raises(ValueError, match=r"vmap: spmd_axis_name=\('b',\): a constraint inside .* P\('b',\)"):
         pb.vmap(constrained, spmd_axis_name="b")(X)
     with pytest.raises(ValueError, match="names the axis 'c', but the mesh has"):
         pb.vmap(constrained, spmd_axis_name="c")(X)

@@ -1,7 +1,10 @@
 """The Python code behind an eager operation that is differentiated, as a count of calls, which no machine changes."""
 
 import gc
+import json
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,13 +47,42 @@ def per_operation(step):
     return (calls(slope, 1.0, 40) - calls(slope, 1.0, 20)) / 20
 
 
-@pytest.mark.parametrize(
-    ("step", "most"),
-    [(pnp.sin, 16), (pnp.tanh, 18), (pnp.exp, 11), (pnp.square, 20), (lambda x: x * 0.5, 14), (lambda x: x * x, 30)],
-    ids=["sin", "tanh", "exp", "square", "half", "product"],
-)
-def test_an_operation_takes_few_calls(step, most):
-    assert per_operation(step) <= most
+def half(x):
+    return x * 0.5
+
+
+def product(x):
+    return x * x
+
+
+STEPS = {
+    "sin": (pnp.sin, 16),
+    "tanh": (pnp.tanh, 18),
+    "exp": (pnp.exp, 11),
+    "square": (pnp.square, 20),
+    "half": (half, 14),
+    "product": (product, 30),
+}
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """The counts of a new process, in which nothing has been turned on that costs a call."""
+    program = "import json, test_eager_calls; print(json.dumps(test_eager_calls.all_counts()))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def all_counts():
+    counts = {name: per_operation(step) for name, (step, _) in STEPS.items()}
+    slope = pb.grad(log1pexp)
+    return {**counts, "rule": calls(slope, 3.0), "second": calls(pb.grad(slope), 3.0)}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_an_operation_takes_few_calls(counts, name):
+    assert counts[name] <= STEPS[name][1]
 
 
 @pytest.mark.parametrize("name", ["sin", "cos", "tan", "tanh", "exp", "expm1", "square", "sqrt", "arctan", "sinh"])
@@ -101,6 +133,6 @@ def log1pexp_jvp(primals, tangents):
     return log1pexp(x), (1 - 1 / (1 + pnp.exp(x))) * x_dot
 
 
-def test_a_gradient_by_a_rule_takes_few_calls():
-    assert calls(pb.grad(log1pexp), 3.0) <= 117
-    assert calls(pb.grad(pb.grad(log1pexp)), 3.0) <= 360
+def test_a_gradient_by_a_rule_takes_few_calls(counts):
+    assert counts["rule"] <= 117
+    assert counts["second"] <= 360
