@@ -27,10 +27,16 @@ def test_map_coordinates(dtype, mode, order):
     def ours(image, *at):
         return map_coordinates(image, at, order, mode, 2)
 
-    expected = jax.scipy.ndimage.map_coordinates(image, at, order, mode, 2)
-    close(ours(image, *at), expected, 10)
-    close(pb.jit(ours)(image, *at), expected, 10)
-    close(pb.vmap(ours, (None, 0, None))(image, *at), expected, 10)
+    expected = np.array(jax.scipy.ndimage.map_coordinates(image, at, order, mode, 2))
+    for got in (ours(image, *at), pb.jit(ours)(image, *at), pb.vmap(ours, (None, 0, None))(image, *at)):
+        got = np.array(got)
+        if expected.dtype.kind in "iu":
+            # next to half of an odd number the last digit decides which of the two whole numbers it is
+            exact = np.asarray(jax.scipy.ndimage.map_coordinates(np.float32(image), at, order, mode, 2))
+            ties = abs(exact % 1 - 0.5) < 1e-4
+            assert (abs(np.int64(got) - np.int64(expected))[ties] <= 1).all()
+            got[ties] = expected[ties]
+        close(got, expected, 10)
     if dtype == "float32":
         inside = [np.array([0.3, 2.6, -1.2], "float32"), np.array([3.4, 1.7, 0.2], "float32")]
         check_derivative(lambda image, *at: map_coordinates(image, at, order, mode), image, *inside)
