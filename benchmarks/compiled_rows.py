@@ -369,14 +369,7 @@ def main():
     parser.add_argument("--out", type=Path, help="write the table to this file, too")
     options = parser.parse_args()
     os.environ.update({CHOSEN: "\n".join(options.rows), WAY: options.under, TIMES: str(options.rounds)})
-    global ROUNDS
-    ROUNDS = len(chosen()) * options.rounds
-    sys.modules["compiled_rows"] = sys.modules[__name__]
-    samples, failed = run.measure("compiled_rows")
-    text = "\n".join([*table(samples), *(f"{peer} failed" for peer in failed)]) + "\n"
-    print(text, end="")
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    run.print_table("compiled_rows", sys.modules[__name__], len(chosen()) * options.rounds, table, options.out)
 
 
 ROUNDS = 0

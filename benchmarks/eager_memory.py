@@ -7,7 +7,7 @@ Linux counts it; elsewhere there is no such figure.
 import ctypes
 
 import numpy
-from peers import load
+from peers import eager_tools
 
 WIDTH, HEADS = 512, 8
 UNIT = "bytes"
@@ -74,14 +74,7 @@ def gradient(peer, loss, shape, count):
         x, flat = torch.tensor(x), [torch.tensor(p, requires_grad=True) for layer in layers for p in layer]
         layers = [flat[i : i + 2] for i in range(0, len(flat), 2)]
         return lambda: torch.autograd.grad(loss(torch, x, layers), flat)
-    if peer == "autograd":
-        import autograd
-        import autograd.numpy as np
-
-        grad, asarray = autograd.grad, numpy.asarray
-    else:
-        library = load(peer)
-        np, grad, asarray = library.numpy, library.core.grad, library.numpy.asarray
+    np, grad, asarray = eager_tools(peer)
     x, layers = asarray(x), [(asarray(w), asarray(b)) for w, b in layers]
     slope = grad(lambda layers: loss(np, x, layers))
     return lambda: slope(layers)

@@ -1,7 +1,7 @@
 """Figures: the eager gradient of a perceptron of four layers, a batch of 64 rows, with respect to its weights."""
 
 import numpy
-from peers import load
+from peers import eager_tools
 from timing import per_call
 
 WIDTHS, LAYERS, BATCH = (64, 512), 4, 64
@@ -39,14 +39,7 @@ def gradients(peer, width):
     x, layers = data(width)
     if peer == "PyTorch":
         return of_torch(x, layers)
-    if peer == "autograd":
-        import autograd
-        import autograd.numpy as np
-
-        grad, asarray = autograd.grad, numpy.asarray
-    else:
-        library = load(peer)
-        np, grad, asarray = library.numpy, library.core.grad, library.numpy.asarray
+    np, grad, asarray = eager_tools(peer)
     x, layers = asarray(x), [(asarray(w), asarray(b)) for w, b in layers]
 
     def loss(layers):

@@ -19,6 +19,18 @@ def load(peer: str) -> SimpleNamespace:
     return SimpleNamespace(core=core, numpy=numpy, nn=nn)
 
 
+def eager_tools(peer: str) -> tuple:
+    """(numpy, grad, asarray) of a library for eager code, HIPS autograd among them, whose arrays are NumPy's."""
+    if peer == "autograd":
+        return (
+            importlib.import_module("autograd.numpy"),
+            importlib.import_module("autograd").grad,
+            importlib.import_module("numpy").asarray,
+        )
+    library = load(peer)
+    return library.numpy, library.core.grad, library.numpy.asarray
+
+
 def version(peer: str) -> str:
     """The installed version; a library that is not installed is an error that says how to get it."""
     try:

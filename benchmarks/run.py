@@ -96,6 +96,17 @@ class Worker:
         self.process.wait()
 
 
+def print_table(name: str, module, rounds: int, table, out: Path | None) -> None:
+    """Measure the figure that a program itself is, whose parts take `rounds` samples in all, and print its table."""
+    module.ROUNDS = rounds
+    sys.modules[name] = module
+    samples, failed = measure(name)
+    text = "\n".join([*table(samples), *(f"{peer} failed" for peer in failed)]) + "\n"
+    print(text, end="")
+    if out:
+        out.write_text(text, encoding="utf-8")
+
+
 def measure(name: str) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
     """All samples of a figure, {row: {library: values}}, and the libraries that failed."""
     figure = importlib.import_module(name)
