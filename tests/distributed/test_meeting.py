@@ -218,6 +218,8 @@ def test_a_coordinator_that_is_gone_is_named():
     x = pb.make_array_from_process_local_data(place, np.ones(4, "float32"))
     pb.jit(lambda x: x.sum())(x).block_until_ready()
     mh.sync_global_devices("a")
+    report("met")
+    wait()
     if rank == 0:
         from pullback._xla import joining
         os.kill(joining._children[0].pid, signal.SIGKILL)
@@ -226,8 +228,12 @@ def test_a_coordinator_that_is_gone_is_named():
     time.sleep(1)
     print(pb.jit(lambda x: x + 1)(1.0))
     """
-    for out in both(program):
-        one, two, alone = out.splitlines()
+    job = Job(program, program)
+    assert [job.line(0), job.line(1)] == ["met\n"] * 2  # before one ends the coordinator, which answers both
+    job.go_on()
+    for end in job.ends():
+        assert end.code == 0, end
+        one, two, alone = end.out.splitlines()
         assert one.startswith("ProcessFailureError: sync_global_devices('b'): the coordinator, which process 0 started")
         assert one.endswith("has closed the connection: it was ended, or its machine was")
         assert two.startswith("ProcessFailureError: jit of <lambda> of f32[8]")
