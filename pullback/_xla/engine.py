@@ -20,7 +20,7 @@ from pullback._core.array import ConcreteArray
 from pullback._core.config import config, fixed, forget_traces
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
-from pullback._xla import mlir
+from pullback._xla import allocator, mlir
 
 
 @cache
@@ -86,6 +86,7 @@ def _client() -> Any:
     array_module.install_buffer_reader(read, wait)
     fixed["num_cpu_devices"] = "the engine has started, set it before the first array is compiled for or placed"
     xla_flags()  # XLA reads them now
+    allocator.keep_freed_memory()  # for the threads that it starts
     make = partial(xla_client().make_cpu_client, asynchronous=True, num_devices=device_count_asked())
     return make() if starter is None else starter(make)
 
