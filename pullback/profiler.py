@@ -120,6 +120,7 @@ def annotate_function(func: F, name: str | None = None, **decorator_kwargs: AnyV
 def device_memory_profile(backend: str | None = None) -> bytes:
     """The memory that the engine holds, as a compressed profile for the program `pprof`.
 
+    It tells the lines that made arrays if the option `array_tracebacks` is on from the start: calls are slower then.
     ValueError for a platform that there is not.
 
     >>> device_memory_profile()[:2] == b"\\x1f\\x8b"

@@ -105,7 +105,7 @@ class Traced:
     @property
     def is_fast(self) -> bool:
         """Whether calls may take the fast path: the program answers, and nobody counts which tier does."""
-        return not self.donated and "program" in vars(self) and not (self.tiers and counters.is_counting())
+        return "program" in vars(self) and not (self.tiers and counters.is_counting())
 
     @property
     def num_written(self) -> int:

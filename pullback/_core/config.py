@@ -53,6 +53,8 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "compilation_cache_max_size": range(2**63),
     "persistent_cache_min_compile_time_secs": float,
     "persistent_cache_min_entry_size_bytes": range(2**63),
+    # whether arrays on the device keep the lines that made them, for profiles of memory
+    "array_tracebacks": (False, True),
     # several processes: how long they wait for each other, and whether each program is compared before each run
     "collective_timeout_secs": float,
     "distributed_debug": (False, True),
@@ -278,6 +280,7 @@ class Config(threading.local):
     compilation_cache_max_size: int
     persistent_cache_min_compile_time_secs: float
     persistent_cache_min_entry_size_bytes: int
+    array_tracebacks: bool
     num_cpu_devices: int
     platforms: str | None
     platform_name: str | None

@@ -20,7 +20,7 @@ from pullback._core.array import ConcreteArray
 from pullback._core.config import config, fixed, forget_traces
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
-from pullback._xla import allocator, mlir
+from pullback._xla import allocator, mlir, tracebacks
 
 
 @cache
@@ -64,6 +64,7 @@ def _after_fork() -> None:
     _starting = threading.Lock()
     if is_started():
         _left_behind = True
+        array_module.install_buffer_reader(read, wait, True)
         # warm calls find their program by the tracing state alone
         forget_traces()
 
@@ -83,8 +84,10 @@ def is_started() -> bool:
 
 @cache
 def _client() -> Any:
-    array_module.install_buffer_reader(read, wait)
+    array_module.install_buffer_reader(read, wait, False)
     fixed["num_cpu_devices"] = "the engine has started, set it before the first array is compiled for or placed"
+    fixed["array_tracebacks"] = "the engine has started, set it before the first array is compiled for or placed"
+    tracebacks.leave_out(xla_client()._xla.set_tracebacks_enabled)
     xla_flags()  # XLA reads them now
     allocator.keep_freed_memory()  # for the threads that it starts
     make = partial(xla_client().make_cpu_client, asynchronous=True, num_devices=device_count_asked())

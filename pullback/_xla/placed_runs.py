@@ -1,4 +1,4 @@
-"""The warm call of a program on several devices: generated callers, as in `fast_paths.py`."""
+"""The warm call of a program on several devices: generated callers, as in `warm_calls.py`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pullback._core.array import ConcreteArray
 from pullback._core.placed_array import PlacedArray
 from pullback._core.sharding import Sharding
 from pullback._core.tree import PyTreeDef
-from pullback._xla.fast_paths import MISS
-from pullback._xla.placed_programs import PlacedProgram
+from pullback._xla.placed_programs import PlacedProgram, placement_of
 from pullback._xla.placement import buffer_at
+from pullback._xla.warm_calls import MISS
 
 # above this number arguments and results are handled in loops: compiling generated code would take long
 _WRITTEN = 200
-_aval, _place, _buffer = attrgetter("aval"), attrgetter("placement"), attrgetter("_buffer")
+_aval, _buffer = attrgetter("aval"), attrgetter("_buffer")
 
 
 def placed_run_of(
@@ -92,17 +92,17 @@ def _each(part: str, n: int) -> str:
 def _looped(program, types, places, out_tree, consts) -> Callable[[Sequence], Any]:
     """The function that `_generated` generates, with loops; arguments without a place take the program's own way."""
     given = [buffer_at(x, place) for x, place in zip(consts, program.ins, strict=False)]
-    all_placed = None not in places
     donated = [i - len(consts) for i in program.donated]
-    kinds = {PlacedArray}
+    own_way = None in places or any(i < 0 for i in donated)
+    kinds = {PlacedArray, ConcreteArray} if own_way else {PlacedArray}
 
     def run(args):
-        if not all_placed or any(i < 0 for i in donated):
-            return out_tree.unflatten(program.run([*consts, *args]))
         if not {*map(type, args)} <= kinds or not all(map(is_, map(_aval, args), types)):
             return MISS
-        if not all(map(is_, map(_place, args), places)) or (donated and len({*map(id, args)}) < len(args)):
+        if not all(map(is_, map(placement_of, args), places)) or (donated and len({*map(id, args)}) < len(args)):
             return MISS
+        if own_way:
+            return out_tree.unflatten(program.run([*consts, *args]))
         try:
             buffers = [*given, *map(_buffer, args)]
         except AttributeError:

@@ -70,6 +70,7 @@ def test_defaults():
         "persistent_cache_min_compile_time_secs": 0.0,
         "persistent_cache_min_entry_size_bytes": 0,
         "collective_timeout_secs": 1800.0,
+        "array_tracebacks": False,
         "distributed_debug": False,
         "default_prng_impl": "threefry2x32",
         "platforms": None,
