@@ -265,3 +265,106 @@ def test_values_in_a_message_are_arrays():
         assert text.startswith(
             "{'a': Array([1.5, 2. ], dtype=float32), 'b': Array(2., dtype=float32)}, [1.5 2. ], 1.50"
         )
+
+
+# --- checks in rules ---
+
+
+def checked_rules(library, module, debug=False):
+    """A function whose rule for derivatives has a check: in fwd, and in a jvp rule."""
+
+    @library.custom_vjp
+    def by_vjp(x):
+        return 2 * x
+
+    def fwd(x):
+        module.check(x > 0, "the rule got {x}", x=x, debug=debug)
+        return 2 * x, None
+
+    by_vjp.defvjp(fwd, lambda _, ct: (2 * ct,))
+
+    @library.custom_jvp
+    def by_jvp(x):
+        return 2 * x
+
+    @by_jvp.defjvp
+    def rule(primals, tangents):
+        module.check(primals[0] > 0, "the rule got {x}", x=primals[0], debug=debug)
+        return 2 * primals[0], 2 * tangents[0]
+
+    return {"fwd": by_vjp, "jvp": by_jvp}
+
+
+def derivatives_of_checked(library, module, f):
+    """Derivatives of `checkify(f)`: the rule runs outside of it."""
+    checked = module.checkify(f)
+    of_result = library.value_and_grad(lambda x: checked(x)[::-1], has_aux=True)
+
+    return {
+        "vjp": lambda x: library.vjp(checked, x)[0][1],
+        "grad": of_result,
+        "grad of jit": lambda x: library.grad(lambda y: module.checkify(library.jit(f))(y)[1])(x),
+        "jit of grad": library.jit(of_result),
+        "vmap of grad": lambda x: library.vmap(of_result)(library.numpy.stack([1 + 0 * x, x])),
+    }
+
+
+@pytest.mark.parametrize("way", derivatives_of_checked(pb, checkify, pnp.sin))
+@pytest.mark.parametrize("rule", ["fwd", "jvp"])
+def test_a_failed_check_in_a_rule_is_not_lost_outside_of_checkify(rule, way):
+    ours = derivatives_of_checked(pb, checkify, checked_rules(pb, checkify)[rule])[way]
+    theirs = derivatives_of_checked(jax, jax_checkify, checked_rules(jax, jax_checkify)[rule])[way]
+    with pytest.raises((ValueError, jax_checkify.JaxRuntimeError)) as expected:  # it cannot be known in a program
+        theirs(jnp.asarray(-1.0))
+    with pytest.raises(ValueError, match="the rule got") as caught:
+        ours(pnp.asarray(-1.0))
+    known = isinstance(expected.value, jax_checkify.JaxRuntimeError)
+    assert isinstance(caught.value, checkify.JaxRuntimeError) == known
+    if not known:
+        assert "checkify(grad(f)), not grad(checkify(f))" in str(caught.value)
+
+
+@pytest.mark.parametrize("rule", ["fwd", "jvp"])
+def test_in_a_scan_such_a_check_is_not_lost_either(rule):  # JAX loses it
+    f = checked_rules(pb, checkify)[rule]
+    checked = checkify.checkify(lambda x: pb.lax.scan(lambda c, _: (f(c), None), x, None, length=2)[0])
+    for slope in (pb.grad(lambda x: checked(x)[1]), pb.jit(pb.grad(lambda x: checked(x)[1]))):
+        with pytest.raises(ValueError, match="the rule got"):
+            slope(-1.0)
+
+
+@pytest.mark.parametrize("decorated", [pb.custom_vjp, pb.custom_jvp])
+def test_checks_in_functions_with_rules_are_collected_once(decorated):
+    @decorated
+    def f(x):
+        checkify.check(x > 0, "got {}", x)
+        return 2 * x
+
+    if decorated is pb.custom_vjp:
+        f.defvjp(lambda x: (2 * x, None), lambda _, ct: (5 * ct,))
+    else:
+        f.defjvp(lambda primals, tangents: (2 * primals[0], 5 * tangents[0]))
+    says = "got -1.0 (`check` failed)"
+    for fun in (f, pb.jit(f), pb.checkpoint(f), lambda x: pb.lax.map(f, x[None])[0]):
+        for checked in (checkify.checkify(fun), pb.jit(checkify.checkify(fun))):
+            error, value = checked(pnp.asarray(-1.0))
+            assert error.get() == says
+            assert value == -2
+        error, _ = pb.vmap(checkify.checkify(fun))(pnp.array([1.0, -1.0]))
+        assert error.get() == f"at mapped index 1: {says}"
+        slope, error = pb.grad(lambda x, fun=fun: checkify.checkify(fun)(x)[::-1], has_aux=True)(pnp.asarray(-1.0))
+        assert slope == 5  # by the rule, which has no check
+        assert error.get() == says
+
+
+@pytest.mark.parametrize("rule", ["fwd", "jvp"])
+def test_a_check_in_a_rule_that_holds_and_one_for_debugging_leave_derivatives_alone(rule):
+    checked, debugged = checked_rules(pb, checkify)[rule], checked_rules(pb, checkify, debug=True)[rule]
+    for f, x in [(checked, 1.0), (debugged, 1.0), (debugged, -1.0)]:
+        assert pb.grad(lambda y, f=f: checkify.checkify(f)(y)[1])(x) == 2
+    assert pb.jit(pb.grad(lambda y: checkify.checkify(debugged)(y)[1]))(-1.0) == 2
+    for f in (checked, debugged):
+        for around in (pb.grad(f), pb.jit(pb.grad(f)), pb.grad(pb.jit(f))):
+            error, slope = checkify.checkify(around)(-1.0)
+            assert error.get() == "the rule got -1.0 (`check` failed)"
+            assert slope == 2

@@ -174,7 +174,7 @@ def call_optionally(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]
     trace: Trace | None = context.trace
     while trace is not None and not isinstance(trace, StagingTrace):
         trace = trace.parent
-    if trace is None:
+    if trace is None or config.collecting_taps:
         return fun(*args, **keywords)
     span = [len(trace.eqns)] * 2
     trace.optional.append(span)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pullback._core.config import config
 from pullback._core.errors import kind_of
 from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var
 from pullback._core.lists import chosen, fixed_point
 from pullback._core.primitive import HigherOrder
-from pullback._transforms.harvest import logs
+from pullback._transforms.harvest import kept_unread
 
 
 def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = True) -> tuple[Jaxpr, tuple[bool, ...]]:
@@ -40,7 +39,7 @@ def _dce(jaxpr: Jaxpr, used: tuple[bool, ...], keep_inputs: bool) -> tuple[Jaxpr
     eqns: list[Equation] = []
     for eqn in reversed(jaxpr.eqns):
         used_outs = [v in live for v in eqn.outvars]
-        if not any(used_outs) and not eqn.effectful and not (config.collecting_taps and logs(eqn)):
+        if not any(used_outs) and not eqn.effectful and not kept_unread(eqn):
             continue
         if not all(used_outs):
             eqn = narrowed(eqn, used_outs)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from pullback._core.array import lift
+from pullback._core.config import config
 from pullback._core.jaxpr import Equation, Jaxpr, eval_jaxpr, gathered, without
 from pullback._core.primitive import Forgetting, HigherOrder, Primitive
 from pullback._core.staging import stage_open
@@ -27,6 +28,8 @@ LOG = "log"
 # the outcome of a check, for `checkify`: `tapped` passes it on, as `checkify` does what users tap
 CHECK = "check"
 KINDS = VALUE, TANGENT, COTANGENT, LOG, CHECK
+# by kind, what hears of a tap that nobody has collected: of its site, and of its values, or of None in a compiled program
+uncollected: dict[str, Callable[[Site, Sequence[Any] | None], None]] = {}
 
 
 class Site(NamedTuple):
@@ -69,9 +72,21 @@ def _batch(trace, operands, dims, site, kind):
     return tap_p.bind(*moved, site=site, kind=kind), 0
 
 
-tap_p.evaluate = lambda *args, site, kind: list(args)
+def _evaluate(*args, site, kind):
+    if kind in uncollected:
+        uncollected[kind](site, args)
+    return list(args)
+
+
+def _lower(ctx, *operands, site, kind):
+    if kind in uncollected:
+        uncollected[kind](site, None)
+    return list(operands)
+
+
+tap_p.evaluate = _evaluate
 tap_p.abstract_eval = lambda *avals, site, kind: avals
-tap_p.lower = lambda ctx, *operands, site, kind: list(operands)
+tap_p.lower = _lower
 tap_p.jvp = _jvp
 tap_p.transpose = _transpose
 tap_p.batch = _batch
@@ -83,18 +98,21 @@ def tap_sites(jaxpr: Jaxpr, kinds: tuple[str, ...] = KINDS) -> list[Site]:
     return [params["site"] for params in found if params["kind"] in kinds]
 
 
-def logs(eqn: Equation) -> bool:
-    """Return whether an equation, or a jaxpr it holds, logs something."""
-    return bool(_logged(eqn)) or any(gathered(held.jaxpr, "logs", _logged) for held in eqn.held)
+def kept_unread(eqn: Equation) -> bool:
+    """Return whether an equation without readers has, or holds, a check, or a log while taps are collected."""
+    found = set(_unread(eqn)).union(*(gathered(held.jaxpr, "unread taps", _unread) for held in eqn.held))
+    return CHECK in found or (LOG in found and config.collecting_taps)
 
 
-def _logged(eqn: Equation) -> list[Site]:
-    return [eqn.params["site"]] if eqn.primitive is tap_p and eqn.params["kind"] == LOG else []
+def _unread(eqn: Equation) -> list[str]:
+    return [eqn.params["kind"]] if eqn.primitive is tap_p and eqn.params["kind"] in (LOG, CHECK) else []
 
 
-def without_taps(jaxpr: Jaxpr) -> Jaxpr:
-    """The jaxpr without its own taps, for equations that run a second time."""
-    return without(jaxpr, "taps", lambda eqn: eqn.primitive is tap_p, inside=False)
+def without_taps(jaxpr: Jaxpr, kind: str | None = None) -> Jaxpr:
+    """The jaxpr without its own taps, for equations that run a second time; or without all taps of a kind."""
+    if kind is None:
+        return without(jaxpr, "taps", lambda eqn: eqn.primitive is tap_p, inside=False)
+    return without(jaxpr, f"{kind} taps", lambda eqn: eqn.primitive is tap_p and eqn.params["kind"] == kind)
 
 
 # --- the interpreter ---

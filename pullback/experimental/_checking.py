@@ -32,7 +32,9 @@ NAN, DIV, OOB = "nan", "div", "oob"
 
 # the texts of checks, and their numbers, which their taps have: traced programs that are kept refer to them
 texts: list[str] = []
-_numbers: dict[str, int] = {}
+_numbers: dict[tuple[str, bool], int] = {}
+# the numbers of those that are left out where no checkify collects them
+_only_collected: set[int] = set()
 _loops = itertools.count()
 
 # operations that choose, move or decompose, and so are not the first to have a nan, or return one for what they refuse
@@ -50,13 +52,33 @@ def _bind(leaves: Sequence[Any], site: Site) -> None:
     tap_p.bind(*leaves, site=site, kind=CHECK)
 
 
-def note(text: str, failed: Any, values: Any, bind: Callable[[Sequence[Any], Site], Any] = _bind) -> None:
-    """Bind the tap of a check."""
-    if text not in _numbers:
+def note(
+    text: str,
+    failed: Any,
+    values: Any,
+    bind: Callable[[Sequence[Any], Site], Any] = _bind,
+    only_collected: bool = False,
+) -> None:
+    """Bind the tap of a check, which is left out where it reaches no checkify if `only_collected`."""
+    key = text, only_collected
+    if key not in _numbers:
         texts.append(text)
-    number = _numbers.setdefault(text, len(texts) - 1)
+    number = _numbers.setdefault(key, len(texts) - 1)
+    if only_collected:
+        _only_collected.add(number)
     leaves, tree = tree_flatten((asarray(failed), tree_map(asarray, values), zeros(0, np.int32)))
     bind(leaves, Site(f"{PREFIX} {number}", tree, tuple(range(len(leaves)))))
+
+
+def must_hold(site: Site) -> bool:
+    """Whether a check that reaches no checkify must hold nevertheless."""
+    return text_and_loops(site)[0] not in _only_collected
+
+
+def text_and_loops(site: Site) -> tuple[int, tuple[str, ...]]:
+    """The number of a check's text, and the loops around it."""
+    _, number, *loops = site.name.split()
+    return int(number), tuple(loops)
 
 
 def run(fun: Callable, *args: Any, kinds: frozenset[str]) -> tuple[Any, list[TapValues]]:

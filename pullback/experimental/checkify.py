@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 import typing as _typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ from pullback._core.trace import Tracer
 from pullback._core.tree import register_pytree_node, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import PyTree
-from pullback.experimental._checking import DIV, NAN, OOB, note, run, texts
+from pullback._transforms.harvest import CHECK, Site, uncollected
+from pullback.experimental._checking import DIV, NAN, OOB, must_hold, note, run, text_and_loops, texts
 from pullback.numpy import asarray, logical_not
 
 __all__ = [
@@ -170,7 +171,8 @@ def check(pred: ArrayLike, msg: str, *fmt_args: PyTree, debug: bool = False, **f
 
     Raises:
       JaxRuntimeError: it does not hold, and its value is known outside of `checkify`.
-      ValueError: its value is not known, and no `checkify` is around it.
+      ValueError: its value is not known, and no `checkify` is around it. A rule of a function is run by the
+        transformation that needs it: `checkify(grad(f))` is around the rules of `f`, `grad(checkify(f))` is not.
       TypeError: a condition that is no array of bools, or a message that is no text.
 
     >>> err, y = checkify(lambda x: (check(x > 0, "x must be positive"), x * 2)[1])(1.)
@@ -187,7 +189,7 @@ def check(pred: ArrayLike, msg: str, *fmt_args: PyTree, debug: bool = False, **f
     failed = logical_not(holds.all())
     values = fmt_args, fmt_kwargs
     if config.collecting_taps:
-        note(msg + _FAILED, failed, values)
+        note(msg + _FAILED, failed, values, only_collected=debug)
     elif isinstance(failed, Tracer) and failed._known() is None:
         if not debug:
             raise ValueError(
@@ -201,6 +203,23 @@ def check(pred: ArrayLike, msg: str, *fmt_args: PyTree, debug: bool = False, **f
 
 def _known(x: Any) -> Any:
     return x._concrete("checkify.check") if isinstance(x, Tracer) else x
+
+
+def _of_no_checkify(site: Site, values: Sequence[Any] | None) -> None:
+    """What becomes of a check that the rule of a function makes where the checkify is inside of the derivative."""
+    if not must_hold(site):
+        return
+    number, loops = text_and_loops(site)
+    if values is None:
+        raise ValueError(
+            f"check: nothing collects the outcome of {texts[number].removesuffix(_FAILED)!r} in this compiled program. "
+            "The check stands in a custom rule, which runs where the derivative is taken, outside of the checkify "
+            "around the function. Call checkify.checkify around the derivative: checkify(grad(f)), not grad(checkify(f))."
+        )
+    Error([tree_unflatten(site.tree, values)], ((texts[number], loops),)).throw()
+
+
+uncollected[CHECK] = _of_no_checkify
 
 
 def debug_check(pred: ArrayLike, msg: str, *fmt_args: PyTree, **fmt_kwargs: PyTree) -> None:
@@ -269,10 +288,10 @@ def checkify(f: Callable[..., Any], errors: Iterable[ErrorCategory] = user_check
                 result, found = run(functools.partial(f, **kwargs), *args, kinds=kinds)
         checks, about = [], []
         for site, _, leaves in found:
-            numbers = site.name.split()[1:]
-            if wanted & user_checks or not texts[int(numbers[0])].endswith(_FAILED):
+            number, loops = text_and_loops(site)
+            if wanted & user_checks or not texts[number].endswith(_FAILED):
                 checks.append(tree_unflatten(site.tree, leaves))
-                about.append((texts[int(numbers[0])], tuple(numbers[1:])))
+                about.append((texts[number], loops))
         return Error(checks, tuple(about)), result
 
     return checked

@@ -38,7 +38,7 @@ from pullback._higher_order.custom.vmap import BatchedCall, jvp_with_batching_ru
 from pullback._ops.own_types import undefined_value
 from pullback._ops.scattered import adding
 from pullback._transforms.dce import dce
-from pullback._transforms.harvest import harvest_jaxpr, tap_sites, without_taps
+from pullback._transforms.harvest import CHECK, harvest_jaxpr, tap_sites, without_taps
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Node, Tape
 from pullback._xla.evaluate import evaluator
@@ -289,17 +289,28 @@ def _harvest(trace, args, params):
         # nothing differentiates the call any more: the function runs without its rules
         return [lift(out) for out in call_with(trace, call.fun, *args)]
     # the call keeps its rules for a later differentiation; taps are collected in a second run of the function
-    outs = call_with(trace.parent, custom_call_p.bind, *args, **params)
-    jaxpr = params.get("jaxpr")
-    if jaxpr is None:
-        jaxpr, consts = stage_open(call.fun, [lift(x).aval for x in args], call.label)
-        args = [*consts, *args]
+    operands, staged = _staged(args, params)
+    jaxpr = staged["jaxpr"]
+    if CHECK in trace.kinds and tap_sites(jaxpr, (CHECK,)):
+        outs = call_with(trace.parent, custom_call_p.bind, *operands, **_unchecked(**staged))
+    else:
+        outs = call_with(trace.parent, custom_call_p.bind, *args, **params)
     if tap_sites(jaxpr, trace.kinds):
         derived, marks = harvest_jaxpr(jaxpr, trace.kinds)
         n = len(jaxpr.outvars)
         taps, _ = dce(without_taps(derived), (False,) * n + (True,) * (len(derived.outvars) - n))
-        trace.collect(marks, call_with(trace.parent, eval_jaxpr, taps, [], *args))
+        trace.collect(marks, call_with(trace.parent, eval_jaxpr, taps, [], *operands))
     return outs
+
+
+def _unchecked(call: CustomCall, jaxpr: Jaxpr) -> dict[str, Any]:
+    """The parameters of a call whose function makes no checks."""
+    unchecked, _ = dce(without_taps(jaxpr, CHECK))
+
+    def fun(*xs):
+        return eval_jaxpr(unchecked, [], *xs)
+
+    return {"call": replaced(call, fun=fun, rules_key=call.rules_key), "jaxpr": unchecked}
 
 
 def _depends(marked, call: CustomCall, jaxpr: Jaxpr):
