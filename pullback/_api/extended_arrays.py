@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import AnyValue, F
 from pullback._core.users_trees import extended_arrays_exist
+from pullback._ops.compare import bitwise_not
 from pullback._ops.shape import broadcast_to
 
 if TYPE_CHECKING:
@@ -30,6 +32,16 @@ def moves_entries(fun: F) -> F:
 def compares(fun: F) -> F:
     """A `boundary` of a function that compares arrays: those of one extended dtype by all their words."""
     return _accepting(fun, _of_words)
+
+
+def asks_of_numbers(fun: F) -> F:
+    """A `boundary` of a test of numbers, which an element of an extended dtype answers as an integer does."""
+    return _accepting(fun, _of_one_word)
+
+
+def searches(fun: F) -> F:
+    """A `boundary` of `isin`: elements of one extended dtype are compared by all their words."""
+    return _accepting(fun, _among)
 
 
 def keeps_dtype(fun: F) -> F:
@@ -118,6 +130,25 @@ def _of_words(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
         return x.words if _is_extended(x) else x
 
     return fun(*map(words, args), **{name: words(x) for name, x in kwargs.items()})
+
+
+@boundary
+def _of_one_word(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of a test of numbers, of one word for each element."""
+    return fun(*(x.words[..., 0] if isinstance(x, ExtendedArray) else x for x in args), **kwargs)
+
+
+@boundary
+def _among(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of `isin` for two arrays of one extended dtype."""
+    given = inspect.signature(fun).bind(*args, **kwargs).arguments
+    x, tests = given.pop("element"), given.pop("test_elements")
+    if not isinstance(x, ExtendedArray) or not isinstance(tests, ExtendedArray) or x.dtype != tests.dtype:
+        kinds = " and ".join(str(getattr(a, "dtype", type(a).__name__)) for a in (x, tests))
+        raise TypeError(f"{fun.__name__}: keys are compared with keys of the same generator only, got {kinds}")
+    fun(0, 0, **given)  # refuses another method
+    found = (x.reshape(-1, 1) == tests.reshape(1, -1)).any(1).reshape(x.shape)
+    return bitwise_not(found) if given.get("invert") else found
 
 
 @boundary

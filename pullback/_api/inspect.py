@@ -47,8 +47,7 @@ def trace_function(
     compiled: bool = False,
 ) -> Traced:
     """Trace a call of `fun`; for `compiled` functions, references stand for any of their type."""
-    if extended_arrays_exist[0]:
-        args, kwargs = tree_map(_with_words, (args, kwargs))
+    args, kwargs = with_words((args, kwargs))
     positions = [i for i in range(len(args)) if i not in static]
     dynamic = [args[i] for i in positions]
     check_leaves(function, fun, dynamic, kwargs, positions, structs=True)
@@ -223,10 +222,14 @@ def structs(closed: ClosedJaxpr, out_tree: PyTreeDef, given: Mapping[int, ShapeD
     return users_tree_map(_without_words, result) if extended_arrays_exist[0] else result
 
 
+def with_words(args: Any) -> Any:
+    """Arguments with the types of extended dtypes as arrays of these without data, which are traced as their words."""
+    return tree_map(_with_words, args) if extended_arrays_exist[0] else args
+
+
 def _with_words(x: AnyValue) -> Any:
-    """A type of an extended dtype as an array of that dtype without data, which is traced as its words."""
     if isinstance(x, ShapeDtypeStruct) and isinstance(x.dtype, ExtendedDType):
-        return x.dtype.struct(x.shape)
+        return x.dtype.struct(x.shape, x.sharding)
     return x
 
 

@@ -9,7 +9,7 @@ from inspect import Signature
 from typing import Any, overload
 
 from pullback._api.compiled_refs import RefUse
-from pullback._api.inspect import trace_function
+from pullback._api.inspect import trace_function, with_words
 from pullback._api.jit_cache import shared_cache
 from pullback._api.jit_shardings import asked_placement, constrained, shardings_of
 from pullback._api.retracing import noted
@@ -272,6 +272,9 @@ class Compiler:
     def trace(self, *args: PyTree, **kwargs: PyTree) -> TracedStage:
         """Trace for these arguments (arrays or `ShapeDtypeStruct`s); the result has `.jaxpr` and `.lower()`."""
         static, _, dynamic_kwargs = self._split(args, kwargs)
+        args = tuple(a if i in static else with_words(a) for i, a in enumerate(args))
+        dynamic_kwargs = with_words(dynamic_kwargs)
+        kwargs = {**kwargs, **dynamic_kwargs}
         dynamic = tuple(a for i, a in enumerate(args) if i not in static)
         traced, leaves = self._traced(args, kwargs)
         if traced.refs is not None:

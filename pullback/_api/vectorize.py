@@ -12,10 +12,11 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary, describe_function, described, fold, function_name, wrapping
 from pullback._core.hitypes import MappingSpec
 from pullback._core.ref_arguments import holds_refs
-from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, AxisName, P, PyTreePrefix, R
+from pullback._core.users_trees import extended_arrays_exist, places_of_words
 from pullback._transforms.mapping_specs import check_spec, with_axes_in_front, with_axis_at
 from pullback._transforms.vmap import batch_flat
 
@@ -85,6 +86,8 @@ def vmap(
         try:
             leaves, tree = tree_flatten((args, kwargs))
             axes = _input_axes(fun, in_axes, args, kwargs)
+            if extended_arrays_exist[0]:
+                _axes_of_words(fun, axes, leaves, tree, args, kwargs)
             if holds_refs(leaves):
                 return batched_with_refs(fun, leaves, tree, axes, out_axes, inner, partial(_place, fun, args, kwargs))
             kept: dict[int, Any] = {}
@@ -104,6 +107,7 @@ def vmap(
             values, out_dims, trace = batch_flat(run, xs, dims, size, axis_name, subject=subject, spmd_axes=spmd_axes)
             out_tree = flat.out_tree
             targets = _output_axes(name, out_axes, out_tree)
+            words = places_of_words(out_tree) if extended_arrays_exist[0] else ()
             results = []
             for i, (value, dim, target) in enumerate(zip(values, out_dims, targets, strict=True)):
                 if target is None:
@@ -119,7 +123,7 @@ def vmap(
                 else:
                     if type(target) is not int:
                         raise TypeError(f"vmap of {name}: out_axes must hold ints and None, got {target!r}")
-                    rank = value.aval.ndim - (dim is not None)
+                    rank = value.aval.ndim - (dim is not None) - (i in words)
                     if not -rank - 1 <= target <= rank:
                         raise ValueError(
                             f"vmap of {name}: out_axes={target} for leaf {i} of the result, which has "
@@ -165,6 +169,16 @@ def _input_axes(fun: Callable, in_axes: Any, args: tuple, kwargs: dict) -> list[
     return [*axes, *[0] * len(tree_flatten(kwargs)[0])]
 
 
+def _axes_of_words(fun: Callable, axes: list[Any], leaves: list[Any], tree: PyTreeDef, args: tuple, kwargs: dict) -> None:
+    """Make axes of arrays of extended dtypes, such as keys, axes of their words, which have one more."""
+    for i in places_of_words(tree):
+        axis, rank = axes[i], leaves[i].ndim - 1
+        if type(axis) is int:
+            if not -rank <= axis < rank:
+                raise _no_axis(fun, axis, leaves[i].shape[:-1], i, args, kwargs)
+            axes[i] = axis % rank
+
+
 def _leaf_path(fun: Callable, i: int, args: tuple, kwargs: dict) -> str:
     path = tree_flatten_with_path((args, kwargs))[0][i][0]
     if path[0].idx == 0:
@@ -189,14 +203,18 @@ def _check_axis(fun: Callable, axis: Any, x: Array, i: int, args: tuple, kwargs:
         raise TypeError(f"vmap of {function_name(fun)}: in_axes must hold ints and None, got {axis!r}")
     rank = x.aval.ndim
     if not -rank <= axis < rank:
-        path = _leaf_path(fun, i, args, kwargs)
-        entry = path.endswith("]") and path[-2].isdigit()  # of a list or tuple
-        raise ValueError(
-            f"vmap of {function_name(fun)}: {path} has shape {x.aval.shape}, which has no axis {axis}. "
-            "To share it among all examples, set its in_axes to None."
-            + (" A list of numbers is many arrays: make one of it, with numpy.asarray." if entry else "")
-        )
+        raise _no_axis(fun, axis, x.aval.shape, i, args, kwargs)
     return axis % rank
+
+
+def _no_axis(fun: Callable, axis: int, shape: tuple[Any, ...], i: int, args: tuple, kwargs: dict) -> ValueError:
+    path = _leaf_path(fun, i, args, kwargs)
+    entry = path.endswith("]") and path[-2].isdigit()  # of a list or tuple
+    return ValueError(
+        f"vmap of {function_name(fun)}: {path} has shape {shape}, which has no axis {axis}. "
+        "To share it among all examples, set its in_axes to None."
+        + (" A list of numbers is many arrays: make one of it, with numpy.asarray." if entry else "")
+    )
 
 
 def _batch_size(fun: Callable, xs: list[Array], dims: list[Any], given: int | None, args: tuple, kwargs: dict) -> int:

@@ -123,19 +123,20 @@ class Shard:
     (slice(None, None, None),)
     """
 
-    def __init__(self, device: AnyValue, index: Index, replica_id: int, data: ConcreteArray | None):
+    def __init__(self, device: AnyValue, index: Index, replica_id: int, data: Any):
         self.device: Any = device
         self.index: Index = index
         self.replica_id: int = replica_id
         self._data = data
 
     @property
-    def data(self) -> ConcreteArray | None:
+    def data(self) -> Any:
         """The part, as an array on the device; None on a device of another process."""
         return self._data
 
     def __repr__(self) -> str:
-        data = "" if self._data is None else f", data={np.asarray(self._data)}"
+        shown = np.asarray(self._data) if isinstance(self._data, ConcreteArray) else self._data
+        data = "" if shown is None else f", data={shown}"
         return f"Shard(device={self.device!r}, index={self.index}, replica_id={self.replica_id}{data})"
 
 

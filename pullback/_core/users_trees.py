@@ -8,6 +8,7 @@ names are replaced when the first array of an extended dtype is made. Until then
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
@@ -122,6 +123,25 @@ else:
     tree_flatten_with_path = _for_users(tree_paths.tree_flatten_with_path)
     tree_leaves_with_path = _for_users(tree_paths.tree_leaves_with_path)
     tree_map_with_path = _for_users(tree_paths.tree_map_with_path)
+
+
+@functools.lru_cache(maxsize=1024)
+def places_of_words(treedef: tree.PyTreeDef) -> tuple[int, ...]:
+    """The numbers of the leaves of a structure that are the words of an array of an extended dtype."""
+    places: list[int] = []
+    count = 0
+
+    def walk(part: tree.PyTreeDef) -> None:
+        nonlocal count
+        data = part.node_data()
+        if data is not None and isinstance(data[0], type) and issubclass(data[0], ExtendedArray):
+            places.append(count)
+        count += data is None
+        for child in part.children():
+            walk(child)
+
+    walk(treedef)
+    return tuple(places)
 
 
 def is_tree_node(typ: type) -> bool:

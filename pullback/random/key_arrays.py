@@ -12,6 +12,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import described
+from pullback._core.placed_array import Shard
 from pullback._core.public_array import ExtendedArray
 from pullback._core.sharding import unspread
 from pullback._core.tree import GetAttrKey
@@ -40,9 +41,10 @@ class KeyType(dtypes.ExtendedDType):
         self.name = f"key<{generator.tag}>"
         self.itemsize = 4 * generator.words
 
-    def struct(self, shape: tuple[int, ...]) -> Any:
+    def struct(self, shape: tuple[int, ...], sharding: Any = None) -> Any:
         """Keys of that shape without data, for functions that are traced."""
-        return typed(ShapeDtypeStruct((*shape, self.generator.words), np.uint32), self)  # type: ignore[arg-type]
+        words: Any = ShapeDtypeStruct((*shape, self.generator.words), np.uint32, sharding=sharding)
+        return typed(words, self)
 
     def aval(self, shape: tuple[int, ...]) -> KeyAval:
         """The type of the arrays of keys of that shape."""
@@ -227,6 +229,27 @@ class PRNGKeyArray(ExtendedArray):
     def committed(self) -> bool:
         """Whether the keys were put where they are."""
         return self._data.committed
+
+    @property
+    def addressable_shards(self) -> list[Shard]:
+        """The parts of the array on the devices of this process, with keys as their data."""
+        return self._shards(self._data.addressable_shards)
+
+    @property
+    def global_shards(self) -> list[Shard]:
+        """The parts of the array on all devices; those of other processes without data."""
+        return self._shards(self._data.global_shards)
+
+    def addressable_data(self, index: int) -> PRNGKeyArray:
+        """The part on one of the devices of this process, by its number among them."""
+        return self.of_words(self._data.addressable_data(index))
+
+    def _shards(self, shards: Sequence[Shard]) -> list[Shard]:
+        """Parts of the array of words as parts of the array of keys."""
+        return [
+            Shard(at.device, at.index[:-1], at.replica_id, None if at.data is None else self.of_words(at.data))
+            for at in shards
+        ]
 
     def is_deleted(self) -> bool:
         """Whether the memory of the keys has been freed."""

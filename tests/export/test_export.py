@@ -17,9 +17,9 @@ X = np.array([0.5, 1.5, -0.7], dtype="float32")
 Y = np.array([1.0, -2.0, 0.3], dtype="float32")
 
 
-def written_and_read(fun, *args):
+def written_and_read(fun, *args, **kwargs):
     """The exported function, as it comes out of a file."""
-    return export.deserialize(export.export(pb.jit(fun))(*args).serialize())
+    return export.deserialize(export.export(pb.jit(fun))(*args, **kwargs).serialize())
 
 
 def total(fun):
@@ -233,6 +233,22 @@ def test_keys_are_arguments():
     key = random.key(7)
     all_close(stored.call(key, X), X + random.normal(random.split(key)[0], (3,)))
     assert stored.in_avals[0].str_short() == "key<fry>[]"
+
+
+def test_keys_are_arguments_and_results_by_their_types():
+    key = random.key(7)
+    one, pair = pb.ShapeDtypeStruct((), key.dtype), pb.ShapeDtypeStruct((2,), key.dtype)
+
+    def fun(tree, *, more):
+        return random.split(tree["a"], 2), {"b": more[::-1]}
+
+    stored = written_and_read(fun, {"a": one}, more=pair)
+    assert [aval.str_short() for aval in (*stored.in_avals, *stored.out_avals)] == ["key<fry>[]", *["key<fry>[2]"] * 3]
+    keys = random.split(key)
+    for got, expected in zip(pb.tree.leaves(stored.call({"a": key}, more=keys)), [keys, keys[::-1]], strict=True):
+        assert (got == expected).all()
+    compiled = pb.jit(fun).lower({"a": one}, more=pair).compile()
+    assert (compiled({"a": key}, more=keys)[1]["b"] == keys[::-1]).all()
 
 
 Point = namedtuple("Point", "x y")

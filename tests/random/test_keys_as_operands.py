@@ -117,6 +117,20 @@ CALLS = {
     "at get filled": lambda J, k, m: k.at[7].get(mode="fill"),
     "swapaxes": lambda J, k, m: m.swapaxes(0, 1),
     "take": lambda J, k, m: k.take(J.jnp.asarray(AT)),
+    "isin": lambda J, k, m: J.jnp.isin(k, k[1:3]),
+    "isin, inverted": lambda J, k, m: J.jnp.isin(m, J.jnp.concatenate([k, m[1]]), invert=True),
+    "isin of one": lambda J, k, m: J.jnp.isin(k[0], k, assume_unique=True, method="compare_all"),
+    "isin of none": lambda J, k, m: [J.jnp.isin(k, k[:0]), J.jnp.isin(k[:0], k)],
+    "isnan": lambda J, k, m: [J.jnp.isnan(m), J.jnp.isnan(k[0])],
+    "isinf": lambda J, k, m: [J.jnp.isinf(m), J.jnp.isposinf(k), J.jnp.isneginf(k)],
+    "isfinite": lambda J, k, m: J.jnp.isfinite(k),
+    "apply_along_axis": lambda J, k, m: J.jnp.apply_along_axis(lambda row: row[::-1], 0, m),
+    "apply_along_axis, negative": lambda J, k, m: J.jnp.apply_along_axis(lambda row: row[:2], -1, m),
+    "apply_along_axis, numbers": lambda J, k, m: J.jnp.apply_along_axis(lambda r: J.random.bits(r[0], (4,)), 1, m),
+    "apply_over_axes": lambda J, k, m: J.jnp.apply_over_axes(lambda a, axis: a.take(0, axis=axis), m, (0, 1)),
+    "vmap of the last axis": lambda J, k, m: J.jax.vmap(lambda row: row[::-1], -1, -1)(m),
+    "vmap of the last axis but one": lambda J, k, m: J.jax.vmap(lambda row: row[::-1], -2, -2)(m[..., None]),
+    "vmap of all axes": lambda J, k, m: J.jax.vmap(J.jax.vmap(folded(J), 0, -1), -1)(m),
     "choice": lambda J, k, m: J.random.choice(k[0], k, (5,)),
     "choice without replacement": lambda J, k, m: J.random.choice(k[0], m, (2,), replace=False, axis=1),
     "choice by p": lambda J, k, m: J.random.choice(k[0], k, (5,), p=J.jnp.array([0.1, 0.2, 0.3, 0.4])),
@@ -162,6 +176,34 @@ def test_where_the_data_is():
     keys.copy_to_host_async()
     keys.delete()
     assert keys.is_deleted()
+
+
+def test_the_parts_on_devices():
+    keys = random.split(random.key(0), 2)
+    for (part,) in (keys.addressable_shards, keys.global_shards):
+        assert (part.device, part.index, part.replica_id) == (keys.device, (slice(None),), 0)
+        assert (part.data == keys).all()
+    assert random.key(0).addressable_shards[0].index == ()
+    assert (keys.addressable_data(0) == keys).all()
+    assert "data=Array((2,), dtype=key<fry>) overlaying" in repr(part)
+
+
+def test_axes_that_keys_do_not_have():
+    key, keys = random.key(0), random.split(random.key(0), 3)
+    for axis, x in [(0, key), (-1, key), (1, keys), (-2, keys)]:
+        with pytest.raises(ValueError, match=rf"has shape \({'' if x is key else '3,'}\), which has no axis {axis}"):
+            pb.vmap(lambda k: k, axis)(x)
+    with pytest.raises(ValueError, match=r"out_axes=1 for leaf 0 of the result, which has rank 0"):
+        pb.vmap(lambda k: k, 0, 1)(keys)
+
+
+def test_isin_refuses_what_is_no_such_key():
+    keys = random.split(random.key(0), 3)
+    for args in [(keys, np.arange(3)), (np.arange(3), keys), (keys, random.key(0, impl="rbg"))]:
+        with pytest.raises(TypeError, match="isin: keys are compared with keys of the same generator only, got"):
+            pnp.isin(*args)
+    with pytest.raises(ValueError, match="isin: method must be one of"):
+        pnp.isin(keys, keys, method="all")
 
 
 def test_the_derivative_with_respect_to_keys_is_float0():

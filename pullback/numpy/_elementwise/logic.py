@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pullback._api.extended_arrays import asks_of_numbers
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
@@ -249,6 +250,7 @@ def _is_inf(x: Array) -> Array:
     return c.eq_p.bind(trig.abs_p.bind(strong(x)), scalar(x, np.inf))
 
 
+@asks_of_numbers
 @elementwise(ANY)
 def isfinite(x: Array, /) -> Array:
     """True where `x` is neither infinite nor nan.
@@ -260,6 +262,7 @@ def isfinite(x: Array, /) -> Array:
     return _is_finite(x)
 
 
+@asks_of_numbers
 @elementwise(ANY)
 def isinf(x: Array, /) -> Array:
     """True where `x`, or one of its complex parts, is infinite.
@@ -271,6 +274,7 @@ def isinf(x: Array, /) -> Array:
     return _is_inf(x)
 
 
+@asks_of_numbers
 @elementwise(ANY)
 def isnan(x: Array, /) -> Array:
     """True where `x`, or one of its complex parts, is nan.
@@ -291,7 +295,7 @@ def _is_infinity(name: str, x: Array, value: float) -> Array:
     return c.eq_p.bind(strong(x), scalar(x, value))
 
 
-@boundary
+@asks_of_numbers
 def isposinf(x: ArrayLike, /, out: None = None) -> Array:
     """True where `x` is positive infinity. ValueError for complex numbers.
 
@@ -303,7 +307,7 @@ def isposinf(x: ArrayLike, /, out: None = None) -> Array:
     return _is_infinity("isposinf", as_operand(x, "isposinf", 0), np.inf)
 
 
-@boundary
+@asks_of_numbers
 def isneginf(x: ArrayLike, /, out: None = None) -> Array:
     """True where `x` is negative infinity. ValueError for complex numbers.
 

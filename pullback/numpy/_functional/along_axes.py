@@ -8,10 +8,11 @@ from typing import Any
 from pullback._api.vectorize import vmap
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.public_array import ExtendedArray
 from pullback._core.typing import PyTree
-from pullback._ops import shape as shape_ops
 from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._reductions.reductions import one_axis
+from pullback.numpy._shape.manipulation import expand_dims
 
 __all__ = ["apply_along_axis", "apply_over_axes"]
 
@@ -27,8 +28,8 @@ def apply_along_axis(func1d: Callable, axis: int, arr: ArrayLike, *args: PyTree,
     Array([[0, 1],
            [0, 1]], dtype=int32)
     """
-    x = as_operand(arr, "apply_along_axis", 2)
-    rank = x.aval.ndim
+    x = arr if isinstance(arr, ExtendedArray) else as_operand(arr, "apply_along_axis", 2)
+    rank = x.ndim
     i = one_axis("apply_along_axis", axis, rank)
 
     def mapped(v):
@@ -51,13 +52,13 @@ def apply_over_axes(func: Callable, a: ArrayLike, axes: int | Sequence[int]) -> 
     >>> pnp.apply_over_axes(pnp.sum, pnp.ones((2, 3)), (0, 1))
     Array([[6.]], dtype=float32)
     """
-    x = as_operand(a, "apply_over_axes", 1)
-    rank = x.aval.ndim
+    x = a if isinstance(a, ExtendedArray) else as_operand(a, "apply_over_axes", 1)
+    rank = x.ndim
     for axis in axes if isinstance(axes, (tuple, list)) else (axes,):
         i = one_axis("apply_over_axes", axis, rank)
         y = func(x, i)
         if y.ndim == rank - 1:
-            y = shape_ops.expand_dims(y, (i,))
+            y = expand_dims(y, i)
         if y.ndim != rank:
             raise ValueError(
                 f"apply_over_axes: the function must keep the number of axes, {rank}, or drop the one it "

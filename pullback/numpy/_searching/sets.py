@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from pullback._api.extended_arrays import searches
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops import compare
@@ -80,7 +81,7 @@ def _chosen(name: str, mask: Array, size: int | None, parts: list[tuple[Array, A
     return out
 
 
-@boundary
+@searches
 def isin(
     element: ArrayLike,
     test_elements: ArrayLike,
