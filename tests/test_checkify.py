@@ -298,12 +298,14 @@ def checked_rules(library, module, debug=False):
 def derivatives_of_checked(library, module, f):
     """Derivatives of `checkify(f)`: the rule runs outside of it."""
     checked = module.checkify(f)
+    checked_program = module.checkify(library.jit(f))
     of_result = library.value_and_grad(lambda x: checked(x)[::-1], has_aux=True)
+    of_program = library.value_and_grad(lambda x: checked_program(x)[::-1], has_aux=True)
 
     return {
         "vjp": lambda x: library.vjp(checked, x)[0][1],
         "grad": of_result,
-        "grad of jit": lambda x: library.grad(lambda y: module.checkify(library.jit(f))(y)[1])(x),
+        "grad of jit": of_program,
         "jit of grad": library.jit(of_result),
         "vmap of grad": lambda x: library.vmap(of_result)(library.numpy.stack([1 + 0 * x, x])),
     }
@@ -327,7 +329,11 @@ def test_a_failed_check_in_a_rule_is_not_lost_outside_of_checkify(rule, way):
 @pytest.mark.parametrize("rule", ["fwd", "jvp"])
 def test_in_a_scan_such_a_check_is_not_lost_either(rule):  # JAX loses it
     f = checked_rules(pb, checkify)[rule]
-    checked = checkify.checkify(lambda x: pb.lax.scan(lambda c, _: (f(c), None), x, None, length=2)[0])
+
+    def in_scan(x):
+        return pb.lax.scan(lambda c, _: (f(c), None), x, None, length=2)[0]
+
+    checked = checkify.checkify(in_scan)
     for slope in (pb.grad(lambda x: checked(x)[1]), pb.jit(pb.grad(lambda x: checked(x)[1]))):
         with pytest.raises(ValueError, match="the rule got"):
             slope(-1.0)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pullback._core.dtypes import ExtendedDType
 from pullback._core.errors import boundary, fold
 from pullback._core.lazy import LateModule
-from pullback._core.public_array import ExtendedArray
+from pullback._core.public_array import ExtendedArray, extended_arrays_exist
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import AnyValue, F
-from pullback._core.users_trees import extended_arrays_exist
 from pullback._ops.compare import bitwise_not
 from pullback._ops.shape import broadcast_to
 
@@ -32,11 +31,6 @@ def moves_entries(fun: F) -> F:
 def compares(fun: F) -> F:
     """A `boundary` of a function that compares arrays: those of one extended dtype by all their words."""
     return _accepting(fun, _of_words)
-
-
-def asks_of_numbers(fun: F) -> F:
-    """A `boundary` of a test of numbers, which an element of an extended dtype answers as an integer does."""
-    return _accepting(fun, _of_one_word)
 
 
 def searches(fun: F) -> F:
@@ -133,8 +127,10 @@ def _of_words(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
 
 
 @boundary
-def _of_one_word(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The result of a test of numbers, of one word for each element."""
+def of_one_word(fun: Callable[..., Any], error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of a test of numbers that has refused elements of an extended dtype: of one word for each of them."""
+    if not _is_refusal(error, args, kwargs):
+        raise error
     return fun(*(x.words[..., 0] if isinstance(x, ExtendedArray) else x for x in args), **kwargs)
 
 

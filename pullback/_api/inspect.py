@@ -24,7 +24,7 @@ from pullback._core.dtypes import ExtendedDType
 from pullback._core.errors import boundary, describe_function, function_name, standing_for, wrapping
 from pullback._core.flat_function import FlatFunction
 from pullback._core.jaxpr import ClosedJaxpr
-from pullback._core.public_array import ExtendedArray
+from pullback._core.public_array import ExtendedArray, extended_arrays_exist
 from pullback._core.ref_arguments import holds_refs, passed
 from pullback._core.refs import Ref
 from pullback._core.staging import stage
@@ -33,7 +33,6 @@ from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_map
 from pullback._core.types import ShapeDtypeStruct, struct_of
 from pullback._core.typing import AnyValue, AxisName, P, PyTree
-from pullback._core.users_trees import extended_arrays_exist
 from pullback._core.users_trees import tree_map as users_tree_map
 from pullback._higher_order.custom.captures import arrays_closed_over
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pullback._api.refs_under_vmap import ReturningRefs, batched_with_refs
 from pullback._core.arguments import argument_path, check_callable, lift_leaves
 from pullback._core.array import Array
 from pullback._core.errors import boundary, describe_function, described, fold, function_name, wrapping
 from pullback._core.hitypes import MappingSpec
+from pullback._core.lazy import LateModule
+from pullback._core.public_array import extended_arrays_exist
 from pullback._core.ref_arguments import holds_refs
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, AxisName, P, PyTreePrefix, R
-from pullback._core.users_trees import extended_arrays_exist, places_of_words
 from pullback._transforms.mapping_specs import check_spec, with_axes_in_front, with_axis_at
 from pullback._transforms.vmap import batch_flat
+
+if TYPE_CHECKING:
+    from pullback._core import users_trees
+else:
+    users_trees = LateModule("pullback._core.users_trees")
 
 
 @boundary
@@ -107,7 +113,7 @@ def vmap(
             values, out_dims, trace = batch_flat(run, xs, dims, size, axis_name, subject=subject, spmd_axes=spmd_axes)
             out_tree = flat.out_tree
             targets = _output_axes(name, out_axes, out_tree)
-            words = places_of_words(out_tree) if extended_arrays_exist[0] else ()
+            words = users_trees.places_of_words(out_tree) if extended_arrays_exist[0] else ()
             results = []
             for i, (value, dim, target) in enumerate(zip(values, out_dims, targets, strict=True)):
                 if target is None:
@@ -169,9 +175,11 @@ def _input_axes(fun: Callable, in_axes: Any, args: tuple, kwargs: dict) -> list[
     return [*axes, *[0] * len(tree_flatten(kwargs)[0])]
 
 
-def _axes_of_words(fun: Callable, axes: list[Any], leaves: list[Any], tree: PyTreeDef, args: tuple, kwargs: dict) -> None:
+def _axes_of_words(
+    fun: Callable, axes: list[Any], leaves: list[Any], tree: PyTreeDef, args: tuple, kwargs: dict
+) -> None:
     """Make axes of arrays of extended dtypes, such as keys, axes of their words, which have one more."""
-    for i in places_of_words(tree):
+    for i in users_trees.places_of_words(tree):
         axis, rank = axes[i], leaves[i].ndim - 1
         if type(axis) is int:
             if not -rank <= axis < rank:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pullback._core import array
 from pullback._core.typing import AnyValue
 
+# set when the first array of an extended dtype is made
+extended_arrays_exist = [False]
+
 
 class ExtendedArray:
     """The base of arrays of non-numeric elements, such as keys: instances of `pullback.Array` that are not operands.
@@ -24,6 +27,7 @@ class ExtendedArray:
     dtype: Any
     aval: Any
     of_words: Callable[[Any], Any]
+    reshape: Callable[..., Any]
     joined: Callable[..., Any]
 
 

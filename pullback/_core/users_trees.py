@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pullback._core import tree, tree_paths
 from pullback._core.errors import described
-from pullback._core.public_array import ExtendedArray
+from pullback._core.public_array import ExtendedArray, extended_arrays_exist
 from pullback._core.tree_paths import keystr as keystr  # the examples call it
 from pullback._core.typing import F, PyTree
 
-# set when the first array of an extended dtype is made
-extended_arrays_exist = [False]
 # another object after each time that such an array was flattened
 _last_flattened: list[object] = [None]
 

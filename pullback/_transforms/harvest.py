@@ -28,7 +28,7 @@ LOG = "log"
 # the outcome of a check, for `checkify`: `tapped` passes it on, as `checkify` does what users tap
 CHECK = "check"
 KINDS = VALUE, TANGENT, COTANGENT, LOG, CHECK
-# by kind, what hears of a tap that nobody has collected: of its site, and of its values, or of None in a compiled program
+# by kind, what hears of a tap that nobody has collected: of its site, and its values, or None in a compiled program
 uncollected: dict[str, Callable[[Site, Sequence[Any] | None], None]] = {}
 
 

@@ -182,6 +182,7 @@ class Tape(Trace):
                 "that it can be transposed"
             )
             error.origin = origin = origin_here()  # type: ignore[attr-defined]
+            error.nonlinear_on = self  # type: ignore[attr-defined]
             for line in origin.lines():
                 error.add_note(line)
             raise error

@@ -190,11 +190,17 @@ def _missing(tape: Tape, record: Record) -> Callable:
     """Raise for an operation that has no transpose rule, with its origin."""
     try:
         return record.primitive.rule("transpose")
-    except RuleNotDefinedError as error:
-        origin = tape.untransposable.get(id(record))
+    except RuleNotDefinedError as missing:
+        error, origin = missing, tape.untransposable.get(id(record))
+        if origin is not None and origin.rule is not None:
+            error = RuleNotDefinedError(
+                f"'{record.primitive.name}' has no transpose rule, and {origin.rule} applies it to what depends on the "
+                "tangent inputs: a tangent output must be linear in them, so that it can be transposed. If "
+                f"'{record.primitive.name}' is a primitive of yours, and linear, give it one (def_transpose)."
+            )
         for line in origin.lines() if origin is not None else ():
             error.add_note(line)
-        raise
+        raise error from None
 
 
 def record_linear(

@@ -213,8 +213,8 @@ def _of_no_checkify(site: Site, values: Sequence[Any] | None) -> None:
     if values is None:
         raise ValueError(
             f"check: nothing collects the outcome of {texts[number].removesuffix(_FAILED)!r} in this compiled program. "
-            "The check stands in a custom rule, which runs where the derivative is taken, outside of the checkify "
-            "around the function. Call checkify.checkify around the derivative: checkify(grad(f)), not grad(checkify(f))."
+            "It stands in a custom rule, which runs where the derivative is taken, outside of the checkify around the "
+            "function. Call checkify.checkify around the derivative: checkify(grad(f)), not grad(checkify(f))."
         )
     Error([tree_unflatten(site.tree, values)], ((texts[number], loops),)).throw()
 

@@ -13,12 +13,12 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import described
 from pullback._core.placed_array import Shard
-from pullback._core.public_array import ExtendedArray
+from pullback._core.public_array import ExtendedArray, extended_arrays_exist
 from pullback._core.sharding import unspread
 from pullback._core.tree import GetAttrKey
 from pullback._core.types import ExtendedType, ShapedArray, ShapeDtypeStruct, canonical_dimension
 from pullback._core.typing import AnyValue, DTypeLike, Index
-from pullback._core.users_trees import begin_extended_arrays, extended_arrays_exist, register_extended_array
+from pullback._core.users_trees import begin_extended_arrays, register_extended_array
 from pullback._ops.compare import bitwise_not, eq
 from pullback._ops.key_uses import are_checked, following, unused, used
 from pullback._ops.reduce import reduce_and

@@ -97,6 +97,38 @@ def test_tangent_that_is_not_linear(function):
         grad(f)(1.0)
 
 
+def returned_in_reverse(p, t):
+    return pnp.cos(p[0]) * t[0], pnp.sin(p[0])
+
+
+def taken_in_reverse(t, p):
+    return pnp.sin(p[0]), pnp.cos(p[0]) * t[0]
+
+
+def taken_in_reverse_linear(t, p):
+    return 3 * p[0], 3 * t[0]
+
+
+def taken_in_reverse_product(t, p):
+    return p[0] * p[0], 2 * p[0] * t[0]
+
+
+@pytest.mark.parametrize("wrap", [eager, jit])
+@pytest.mark.parametrize(
+    "rule", [returned_in_reverse, taken_in_reverse, taken_in_reverse_linear, taken_in_reverse_product]
+)
+def test_primals_and_tangents_interchanged(rule, wrap):
+    f = with_jvp(identity, rule)
+    with pytest.raises(errors.RuleError) as caught:
+        grad(wrap(f))(1.0)
+    message = str(caught.value)
+    assert f"the jvp rule {rule.__name__} (defined at {__file__}:{rule.__code__.co_firstlineno}) of" in message
+    assert "custom_jvp function identity (defined at" in message
+    product = rule is taken_in_reverse_product
+    assert ("'mul' multiplies two tangents" if product else "a primal output that depends on the tangent") in message
+    assert "called as rule(primals, tangents) and returns (primal_out, tangent_out), in this order" in message
+
+
 def test_tangent_that_is_constant():
     f = with_jvp(identity, lambda p, t: (p[0], 7.0))
     with pytest.raises(errors.RuleError, match="does not depend on the tangent"):

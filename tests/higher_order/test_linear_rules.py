@@ -129,7 +129,7 @@ def constant(x, t):
     ],
 )
 def test_what_adds_to_a_tangent_is_named(rule, wrap):
-    with pytest.raises(RuleError, match=r"(?s)jvp rule of custom_jvp function .*tangent output that"):
+    with pytest.raises(RuleError, match=r"(?s)jvp rule .* of custom_jvp function .*tangent output that"):
         wrap(gradient_by(rule))(X)
 
 

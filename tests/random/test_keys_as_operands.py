@@ -45,6 +45,22 @@ def backwards(i, c):
     return c[::-1]
 
 
+def turned(row):
+    return row[::-1]
+
+
+def begun(row):
+    return row[:2]
+
+
+def first_along(a, axis):
+    return a.take(0, axis=axis)
+
+
+def drawn(J):
+    return lambda row: J.random.bits(row[0], (4,))
+
+
 def folded(J):
     return lambda x: J.random.fold_in(x, 1)
 
@@ -124,12 +140,12 @@ CALLS = {
     "isnan": lambda J, k, m: [J.jnp.isnan(m), J.jnp.isnan(k[0])],
     "isinf": lambda J, k, m: [J.jnp.isinf(m), J.jnp.isposinf(k), J.jnp.isneginf(k)],
     "isfinite": lambda J, k, m: J.jnp.isfinite(k),
-    "apply_along_axis": lambda J, k, m: J.jnp.apply_along_axis(lambda row: row[::-1], 0, m),
-    "apply_along_axis, negative": lambda J, k, m: J.jnp.apply_along_axis(lambda row: row[:2], -1, m),
-    "apply_along_axis, numbers": lambda J, k, m: J.jnp.apply_along_axis(lambda r: J.random.bits(r[0], (4,)), 1, m),
-    "apply_over_axes": lambda J, k, m: J.jnp.apply_over_axes(lambda a, axis: a.take(0, axis=axis), m, (0, 1)),
-    "vmap of the last axis": lambda J, k, m: J.jax.vmap(lambda row: row[::-1], -1, -1)(m),
-    "vmap of the last axis but one": lambda J, k, m: J.jax.vmap(lambda row: row[::-1], -2, -2)(m[..., None]),
+    "apply_along_axis": lambda J, k, m: J.jnp.apply_along_axis(turned, 0, m),
+    "apply_along_axis, negative": lambda J, k, m: J.jnp.apply_along_axis(begun, -1, m),
+    "apply_along_axis, numbers": lambda J, k, m: J.jnp.apply_along_axis(drawn(J), 1, m),
+    "apply_over_axes": lambda J, k, m: J.jnp.apply_over_axes(first_along, m, (0, 1)),
+    "vmap of the last axis": lambda J, k, m: J.jax.vmap(turned, -1, -1)(m),
+    "vmap of the last axis but one": lambda J, k, m: J.jax.vmap(turned, -2, -2)(m[..., None]),
     "vmap of all axes": lambda J, k, m: J.jax.vmap(J.jax.vmap(folded(J), 0, -1), -1)(m),
     "choice": lambda J, k, m: J.random.choice(k[0], k, (5,)),
     "choice without replacement": lambda J, k, m: J.random.choice(k[0], m, (2,), replace=False, axis=1),

@@ -214,6 +214,21 @@ def _forward(call: CustomCall, primals, tangents):
     return outs, tangents_by_backward(call, outs, residuals, static, tangents)
 
 
+# what to look at where a jvp rule treats primals as tangents
+_ORDER = (
+    "A jvp rule is called as rule(primals, tangents) and returns (primal_out, tangent_out), in this order: see whether "
+    "the two are interchanged."
+)
+
+
+def _with_notes_of(error: Exception, other: RuleError) -> RuleError:
+    """The other error, with the notes and the origin of an error."""
+    for note in getattr(error, "__notes__", ()):
+        other.add_note(note)
+    other.origin = getattr(error, "origin", None)  # type: ignore[attr-defined]
+    return other
+
+
 def _reverse(call: CustomCall, primals, tangents):
     """Results, and their tangents on the tape: the linear map of the bwd rule, or else the jvp rule, recorded."""
     if call.bwd is None:
@@ -224,7 +239,19 @@ def _reverse(call: CustomCall, primals, tangents):
         tape: Any = context.trace
         records = tape.records
         begin = len(records)
-        outs, touts = rule(primals, tangents)
+        try:
+            outs, touts = rule(primals, tangents)
+        except TypeError as error:
+            if getattr(error, "nonlinear_on", None) is tape:
+                raise _with_notes_of(error, RuleError(f"{call.jvp_label()}: {error}. {_ORDER}")) from None
+            raise
+        for i, out in enumerate(outs):
+            if type(out) is Node and out._trace is tape:
+                raise RuleError(
+                    f"{call.jvp_label()} returned a primal output that depends on the tangent inputs"
+                    f"{f' (leaf {i})' * (len(outs) > 1)}: expected the value of {call.name}, computed from the primals "
+                    f"alone. {_ORDER}"
+                )
         if tape.untransposable:
             tape.name_rule(records[begin:], call.jvp_label)
         for t in touts:
@@ -246,9 +273,9 @@ def _without_values(call: CustomCall, outs, touts) -> list[Any]:
     for t in touts:
         if type(t) is not Node and type(t) is not Zero and not vanishes(t):
             raise RuleError(
-                f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
+                f"{call.jvp_label()} returned a tangent output that does not depend on the "
                 f"tangent inputs, {t!r}: a tangent output must be linear in them, so that it can be "
-                "transposed."
+                f"transposed. {_ORDER}"
             )
     return [t if type(t) is Node else zero_of(out.aval) for out, t in zip(outs, touts, strict=True)]
 
@@ -257,7 +284,7 @@ def _check_linear(call: CustomCall, records, touts) -> None:
     culprit = not_linear(records, touts)
     if culprit is not None:
         raise RuleError(
-            f"the jvp rule of {call.label} returned a tangent output that is not linear in the tangent "
+            f"{call.jvp_label()} returned a tangent output that is not linear in the tangent "
             f"inputs: '{culprit.name}' puts together what depends on them and what does not. Leave out "
             "what does not vanish with the tangents."
         )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from pullback._api.extended_arrays import asks_of_numbers
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.lazy import LateModule
 from pullback._core.primitive import Primitive
+from pullback._core.public_array import extended_arrays_exist
+from pullback._core.typing import F
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import rounding as rounding_ops
@@ -29,6 +34,11 @@ from pullback.numpy._elementwise.promotion import (
     strong,
     unary,
 )
+
+if TYPE_CHECKING:
+    from pullback._api import extended_arrays
+else:
+    extended_arrays = LateModule("pullback._api.extended_arrays")
 
 _BOOL = np.dtype(bool)
 
@@ -234,6 +244,21 @@ def lcm(x1: Array, x2: Array) -> Array:
 # --- tests of numbers ---
 
 
+def _asks_of_numbers(fun: F) -> F:
+    """A test of numbers, which an element of an extended dtype, such as a key, answers as an integer does."""
+
+    @functools.wraps(fun)
+    def entry(*args, **kwargs):
+        try:
+            return fun(*args, **kwargs)
+        except TypeError as error:
+            if not extended_arrays_exist[0]:
+                raise
+            return extended_arrays.of_one_word(fun, error, args, kwargs)
+
+    return entry  # type: ignore[return-value]
+
+
 def _is_finite(x: Array) -> Array:
     dtype = x.aval.dtype
     if dtypes.is_complex(dtype):
@@ -250,7 +275,7 @@ def _is_inf(x: Array) -> Array:
     return c.eq_p.bind(trig.abs_p.bind(strong(x)), scalar(x, np.inf))
 
 
-@asks_of_numbers
+@_asks_of_numbers
 @elementwise(ANY)
 def isfinite(x: Array, /) -> Array:
     """True where `x` is neither infinite nor nan.
@@ -262,7 +287,7 @@ def isfinite(x: Array, /) -> Array:
     return _is_finite(x)
 
 
-@asks_of_numbers
+@_asks_of_numbers
 @elementwise(ANY)
 def isinf(x: Array, /) -> Array:
     """True where `x`, or one of its complex parts, is infinite.
@@ -274,7 +299,7 @@ def isinf(x: Array, /) -> Array:
     return _is_inf(x)
 
 
-@asks_of_numbers
+@_asks_of_numbers
 @elementwise(ANY)
 def isnan(x: Array, /) -> Array:
     """True where `x`, or one of its complex parts, is nan.
@@ -295,7 +320,7 @@ def _is_infinity(name: str, x: Array, value: float) -> Array:
     return c.eq_p.bind(strong(x), scalar(x, value))
 
 
-@asks_of_numbers
+@_asks_of_numbers
 def isposinf(x: ArrayLike, /, out: None = None) -> Array:
     """True where `x` is positive infinity. ValueError for complex numbers.
 
@@ -307,7 +332,7 @@ def isposinf(x: ArrayLike, /, out: None = None) -> Array:
     return _is_infinity("isposinf", as_operand(x, "isposinf", 0), np.inf)
 
 
-@asks_of_numbers
+@_asks_of_numbers
 def isneginf(x: ArrayLike, /, out: None = None) -> Array:
     """True where `x` is negative infinity. ValueError for complex numbers.
 
