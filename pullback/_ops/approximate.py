@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pullback._core.array import Array, ArrayLike, lift
 from pullback._ops.elementwise import neg
-from pullback._ops.sort import top_k
+from pullback._ops.top_k import top_k
 
 
 def approx_max_k(

@@ -58,8 +58,13 @@ UNROLLED, ARG_ROW = 16, 48
 
 def runs_on_host(ctx: Block, xs: Sequence[Value], out_avals: Sequence[ShapedArray]) -> bool:
     """Whether a routine of NumPy's does the work of an operation on arrays of one size."""
+    return keys_run_on_host(ctx, xs[0]) and kernel_calls.can_call(ctx, [*(x.aval for x in xs), *out_avals])
+
+
+def keys_run_on_host(ctx: Block, x: Value) -> bool:
+    """Whether a routine of NumPy's does the work on integers that are made of an array, whatever its dtype."""
     least = HOST_IN_LOOP if ctx.module.loops else HOST
-    return at_least(xs[0].aval.size, least) and kernel_calls.can_call(ctx, [*(x.aval for x in xs), *out_avals])
+    return at_least(x.aval.size, least) and kernel_calls.can_call(ctx, [])
 
 
 def on_host(

@@ -9,7 +9,7 @@ from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.typing import AnyValue
 from pullback._ops import approximate, compare, incomplete_gamma, scatter_functions, shape, stacking, tokens
-from pullback._ops.sort import top_k
+from pullback._ops.top_k import top_k
 
 
 class Composition(Primitive):

@@ -24,7 +24,7 @@ def ordered_keys(ctx: Block, x: Value, nan_last: bool, zeros_equal: bool = False
         negative_zero = ctx.compare("EQ", bits, ctx.constant(info.min, aval))
         bits = ctx.op("stablehlo.select", [negative_zero, ctx.constant(0, aval), bits], aval)
     nan = ctx.constant(info.max if nan_last else info.min, aval)
-    return ctx.op("stablehlo.select", [ctx.compare("NE", x, x), nan, _turned(ctx, bits)], aval)
+    return ctx.op("stablehlo.select", [ctx.compare("NE", x, x), nan, in_total_order(ctx, bits)], aval)
 
 
 def ordered_integers(ctx: Block, x: Value, nan_last: bool) -> Value:
@@ -45,11 +45,11 @@ def ordered_integers(ctx: Block, x: Value, nan_last: bool) -> Value:
 
 def of_keys(ctx: Block, keys: Value, dtype: np.dtype) -> Value:
     """The floats that have these keys."""
-    return ctx.op("stablehlo.bitcast_convert", [_turned(ctx, keys)], make_aval(keys.aval.shape, dtype))
+    return ctx.op("stablehlo.bitcast_convert", [in_total_order(ctx, keys)], make_aval(keys.aval.shape, dtype))
 
 
-def _turned(ctx: Block, bits: Value) -> Value:
-    """The bits of negative numbers grow with their size: they are reversed, but for the sign."""
+def in_total_order(ctx: Block, bits: Value) -> Value:
+    """The bits of floats as integers in their total order, or back: those of negative numbers grow with their size."""
     aval, size = bits.aval, bits.aval.dtype.itemsize
     sign = ctx.op("stablehlo.shift_right_arithmetic", [bits, ctx.constant(8 * size - 1, aval)])
     flipped = ctx.op("stablehlo.and", [sign, ctx.constant(np.iinfo(aval.dtype).max, aval)])

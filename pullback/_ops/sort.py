@@ -1,4 +1,4 @@
-"""Sorting along an axis, the largest elements, and binary search.
+"""Sorting along an axis, and binary search.
 
 The order is that of `<`, with nan last (after infinity), -0.0 equal to 0.0, and complex numbers by real, then
 imaginary part.
@@ -25,7 +25,7 @@ from pullback._ops.order_keys import ordered_integers
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_in_dim, full, move_axis, reshape
 from pullback._ops.slicing import axis_of
-from pullback._ops.sort_numpy import comparable, first_in_order, order_by, smallest, sorted_together, sorted_values
+from pullback._ops.sort_numpy import comparable, order_by, sorted_together, sorted_values
 from pullback._ops.trig import real_dtype
 from pullback._xla.attributes import int_array
 
@@ -168,10 +168,10 @@ def _rows_on_host(ctx, rows, num_keys):
         order = _order_of_pairs(ctx, rows[0])
     else:
         order = on_host(ctx, f"{__name__}:order_on_host", rows[:num_keys], [make_aval(aval.shape, _INDEX)])[0]
-    return [_gathered(ctx, x, order) for x in rows]
+    return [gathered(ctx, x, order) for x in rows]
 
 
-def _gathered(ctx, x, positions):
+def gathered(ctx, x, positions):
     """The elements at positions along the last axis."""
     shape, last = positions.aval.shape, x.aval.ndim - 1
     others = list(range(last))
@@ -185,16 +185,20 @@ def _gathered(ctx, x, positions):
 
 def _order_of_pairs(ctx, x):
     """The order of rows of up to 32 bits: numbers of 64 bits, of an element's key and its position, are sorted."""
-    pairs = _pairs(ctx, ordered_integers(ctx, x, nan_last=True))
+    pairs = with_positions(ctx, ordered_integers(ctx, x, nan_last=True))
     (ordered,) = on_host(ctx, f"{__name__}:sort_in_place", [pairs], [pairs.aval], in_place=True)
     return ctx.convert(ordered, _INDEX)
 
 
-def _pairs(ctx, keys):
-    """Numbers of 64 bits: a key of 32 bits, then the position along the last axis."""
+def with_positions(ctx, keys, positions=None):
+    """Numbers of 64 bits: a key of 32 bits, then its position, by default that along the last axis."""
     aval = make_aval(keys.aval.shape, np.dtype(np.int64))
     high = ctx.op("stablehlo.shift_left", [ctx.convert(keys, aval.dtype), ctx.constant(32, aval)])
-    return ctx.op("stablehlo.or", [high, ctx.op("stablehlo.iota", [], aval, f"iota_dimension = {aval.ndim - 1} : i64")])
+    if positions is None:
+        low = ctx.op("stablehlo.iota", [], aval, f"iota_dimension = {aval.ndim - 1} : i64")
+    else:
+        low = ctx.convert(positions, aval.dtype)
+    return ctx.op("stablehlo.or", [high, low])
 
 
 def _axis_last(ctx, x, axis, back=False):
@@ -236,79 +240,6 @@ sort_p.lower = _sort_lower
 sort_p.jvp = _sort_jvp
 sort_p.batch = _sort_batch
 sort_p.has(rearranging=True)
-
-# --- top_k ---
-
-top_k_p: Primitive = Primitive("top_k", multiple_results=True)
-
-
-def top_k(operand: ArrayLike, k: int, *, axis: int = -1) -> tuple[Array, Array]:
-    """The `k` largest elements along an axis in descending order, and their indices (int32); nan counts as
-    the largest. ValueError for a `k` that is negative or above the length.
-
-    >>> from pullback import lax
-    >>> import pullback.numpy as pnp
-    >>> lax.top_k(pnp.array([1., 7., 3.]), 2)[1]
-    Array([1, 2], dtype=int32)
-    """
-    x = lift(operand)
-    axis = axis_of("top_k", axis, x.aval)
-    if not 0 <= k <= x.aval.shape[axis]:
-        raise ValueError(f"top_k: k must lie between 0 and the length {x.aval.shape[axis]} of the axis, got {k}")
-    last = x.aval.ndim - 1
-    values, positions = top_k_p.bind(move_axis(x, axis, last), k=int(k))
-    return move_axis(values, last, axis), move_axis(positions, last, axis)
-
-
-def _top_k_type(x, k):
-    if dtypes.is_complex(x.dtype):
-        raise TypeError(f"top_k: expected a real dtype, got {x.str_short()}")
-    shape = (*x.shape[:-1], k)
-    return [make_aval(shape, x.dtype, x.weak_type), make_aval(shape, _INDEX)]
-
-
-def _top_k_kernel(x, k):
-    key = comparable(x)
-    if dtypes.is_float(key.dtype):
-        # the bits of a float, as an integer with the same order: nan above all, -0.0 below 0.0
-        bits = np.ascontiguousarray(key).view(f"i{key.dtype.itemsize}")
-        key = np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits)
-    order = first_in_order(np.invert(key), k)
-    return [np.take_along_axis(x, order, -1), order.astype(_INDEX)]
-
-
-def smallest_on_host(operands, results):
-    """The smallest numbers along the last axis, sorted: a routine that programs call."""
-    np.copyto(results[0], smallest(operands[0], results[0].shape[-1]))
-
-
-def _top_k_lower(ctx, x, k):
-    dtype, shape = x.aval.dtype, x.aval.shape
-    if dtypes.is_float(dtype) or dtype.itemsize > 4 or not k or not runs_on_host(ctx, [x], ctx.out_avals):
-        return ctx.op("chlo.top_k", [x], list(ctx.out_avals), f"k = {k} : i64")
-    # XLA has a routine for floats, but sorts integers, 1,000,000 of them in 200 ms, NumPy finds a few in 3
-    pairs = _pairs(ctx, ctx.op("stablehlo.not", [ordered_integers(ctx, x, nan_last=True)]))
-    (found,) = on_host(ctx, f"{__name__}:smallest_on_host", [pairs], [make_aval((*shape[:-1], k), pairs.aval.dtype)])
-    positions = ctx.convert(found, _INDEX)
-    return [_gathered(ctx, x, positions), positions]
-
-
-def _top_k_jvp(primals, tangents, k):
-    (x,), (t,) = primals, tangents
-    values, positions = top_k_p.bind(x, k=k)
-    tangent = zero_of(values.aval) if type(t) is Zero else along_axis(t, positions, x.aval.ndim - 1)
-    return [values, positions], [tangent, zero_of(positions.aval)]
-
-
-def _top_k_batch(trace, args, dims, k):
-    return top_k_p.bind(move_axis(args[0], dims[0], 0), k=k), [0, 0]
-
-
-top_k_p.abstract_eval = _top_k_type
-top_k_p.kernel = _top_k_kernel
-top_k_p.lower = _top_k_lower
-top_k_p.jvp = _top_k_jvp
-top_k_p.batch = _top_k_batch
 
 # --- searchsorted ---
 

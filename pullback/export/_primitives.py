@@ -99,13 +99,14 @@ _MODULES = {
     "_ops.slicing": "pad rev slice slice_add",
     "_ops.softmax": "log_softmax log_softmax_parts logsumexp logsumexp_parts softmax",
     "_ops.softmax_slope": "softmax_pull softmax_push",
-    "_ops.sort": "searchsorted sort top_k",
+    "_ops.sort": "searchsorted sort",
     "_ops.special": (
         "clamp entr erf erf_inv erfc exponent gauss gcd logaddexp logaddexp2 nextafter scale signbit xlog1py xlogy"
     ),
     "_ops.stirling": "polygamma_step",
     "_ops.student": "student_density student_density_over_n student_excess student_log_density",
     "_ops.svd": "svd",
+    "_ops.top_k": "top_k",
     "_ops.triangular_solve": "triangular_solve",
     "_ops.tridiagonal": "tridiagonal_solve",
     "_ops.trig": (

@@ -73,11 +73,12 @@ from pullback._ops.scatter_extrema import scatter_max, scatter_min, scatter_mul
 from pullback._ops.shape import broadcast_in_dim, expand_dims, reduce_sum, reshape, squeeze, transpose
 from pullback._ops.sigmoids import logistic, tanh
 from pullback._ops.slicing import index_in_dim, pad, rev, slice, slice_in_dim
-from pullback._ops.sort import sort, sort_key_val, top_k
+from pullback._ops.sort import sort, sort_key_val
 from pullback._ops.stacking import (
     broadcast_like, broadcast_to_rank, dtype, empty, shape_as_value, stack, tile, unstack,
 )
 from pullback._ops.tokens import after_all, create_token, dce_sink, stage
+from pullback._ops.top_k import top_k
 from pullback._ops.special import clamp, erf, erf_inv, erfc, nextafter
 from pullback._ops.trig import (
     abs, acos, acosh, asin, asinh, atan, atanh, complex, conj, cos, cosh, imag, real, sign, sin, sinh, tan,
@@ -131,8 +132,9 @@ from pullback._ops.sharding_constraint import laid_out as _laid_out
 from pullback._ops.shape import broadcast_in_dim_p, convert_element_type_p, reduce_sum_p, reshape_p, transpose_p
 from pullback._ops.sigmoids import logistic_p, tanh_p
 from pullback._ops.slicing import pad_p, rev_p, slice_p
-from pullback._ops.sort import sort_p, top_k_p
+from pullback._ops.sort import sort_p
 from pullback._ops.special import clamp_p, erf_inv_p, erf_p, erfc_p, nextafter_p
+from pullback._ops.top_k import top_k_p
 from pullback._ops.trig import (
     abs_p, acos_p, acosh_p, asin_p, asinh_p, atan_p, atanh_p, complex_p, conj_p, cos_p, cosh_p, imag_p, real_p,
     sign_p, sin_p, sinh_p, tan_p,

@@ -18,7 +18,8 @@ from pullback._ops.elementwise import log
 from pullback._ops.shape import convert_element_type, expand_dims, move_axis, reshape, shape_of, transpose
 from pullback._ops.sharding_constraint import laid_out
 from pullback._ops.slicing import slice_in_dim
-from pullback._ops.sort import along_axis, searchsorted, sort_key_val, top_k
+from pullback._ops.sort import along_axis, searchsorted, sort_key_val
+from pullback._ops.top_k import top_k
 from pullback.random.continuous import standard_gumbel
 from pullback.random.generators import random_bits
 from pullback.random.keys import KeyLike, PRNGKeyArray, words_of

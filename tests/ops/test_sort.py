@@ -1,4 +1,4 @@
-"""sort, top_k and searchsorted."""
+"""sort and searchsorted."""
 
 import jax
 import jax.numpy as jnp
@@ -87,29 +87,6 @@ def test_refusals():
         sorting.sort((np.zeros(2), np.zeros(3)))
     with pytest.raises(IndexError, match="axis 1"):
         sorting.sort(np.zeros(3), 1)
-    with pytest.raises(ValueError, match="top_k: k must lie between 0 and the length 3"):
-        sorting.top_k(np.zeros(3), 4)
-    with pytest.raises(TypeError, match="expected a real dtype"):
-        sorting.top_k(np.zeros(3, "complex64"), 1)
-
-
-@pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "complex64"])
-@pytest.mark.parametrize("k", [0, 1, 3])
-def test_top_k(dtype, k):
-    x = data((4, 5), dtype)
-    for axis in (0, 1):
-        agree(sorting.top_k, lax.top_k, x, k=k, axis=axis)
-
-
-def test_top_k_takes_nan_first_and_tells_zeros_apart():
-    check_value(lambda x: sorting.top_k(x, 9), lambda x: lax.top_k(x, 9), SPECIAL)
-
-
-def test_rules_of_top_k():
-    x = rng.permutation(12).reshape(3, 4).astype("float32") / 2
-    check_derivative(lambda x: sorting.top_k(x, 2)[0], x)
-    check_batching(lambda x: sorting.top_k(x, 2)[0], x)
-    check_batching(lambda x: sorting.top_k(x, 2, axis=0)[1], x)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
