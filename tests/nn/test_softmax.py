@@ -167,3 +167,85 @@ def test_large_arrays_are_exact_whether_or_not_an_element_dominates(function, do
         expected = exact - np.log1p(rest)[:, None]
     np.testing.assert_allclose(got[finite], expected, rtol=1e-6)
     np.testing.assert_allclose(pb.jit(pb.vmap(lambda x: function(x, axis=0)))(x), got, rtol=1e-6)
+
+
+def large(scale, dtype=np.float64):
+    """Rows of which the largest elements are far above the others, next to them, equal to them, and not finite."""
+    x = scale * np.random.default_rng(1).standard_normal((120, 100))
+    x[0, :2], x[1, 5:9], x[2, 0], x[3] = x[0].max() + 0.7, x[1].max() + 3, x[2].max() + 60, 0
+    x[4, 1:] = x[4, 0] - np.log(2 * 99)  # R is 1/2: from there on the total is as good
+    return x.astype(dtype)
+
+
+def exact_logs(x):
+    """logsumexp along the last axis, from R in float64, whose smallest terms are added first."""
+    x = np.sort(np.asarray(x, np.float64))
+    return x[:, -1] + np.log1p(np.exp(x[:, :-1] - x[:, -1:]).sum(1))
+
+
+def within_scan(x):
+    def step(x, _):
+        return x, nn.logsumexp(x, axis=1)
+
+    return pb.lax.scan(step, x, None, 2)[1][1]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("scale", [0.1, 5.0])
+def test_logsumexp_of_large_arrays(dtype, scale):
+    with pb.enable_x64(dtype == "float64"):
+        x = pnp.array(large(scale)).astype(dtype)
+        exact = exact_logs(np.asarray(x.astype(pnp.float32) if dtype == "bfloat16" else x))
+        bound = 4 * float(pnp.finfo(dtype).eps)
+        for fun, args in (
+            (lambda x: nn.logsumexp(x, axis=1), x),
+            (lambda x: nn.logsumexp(x, axis=0), x.T),
+            (pb.vmap(nn.logsumexp), x),
+            (within_scan, x),
+        ):
+            got = np.asarray(pb.jit(fun)(args).astype(pnp.float64 if dtype == "float64" else pnp.float32))
+            np.testing.assert_allclose(got, exact, rtol=bound, atol=bound / 4)
+        # a result next to 0 keeps its digits
+        x = x - x.max(1, keepdims=True)
+        exact = exact_logs(np.asarray(x.astype(pnp.float32) if dtype == "bfloat16" else x))
+        got = pb.jit(lambda x: nn.logsumexp(x, axis=1))(x).astype(pnp.float64 if dtype == "float64" else pnp.float32)
+        np.testing.assert_allclose(np.asarray(got), exact, rtol=2 * bound, atol=float(pnp.finfo(dtype).tiny))
+
+
+def test_without_a_dominant_element_logsumexp_sums_the_exponentials_once():
+    x = np.zeros((120, 100), np.float32)
+    text = pb.jit(lambda x: nn.logsumexp(x, axis=1)).lower(x).as_text()
+    outside, inside = text.split("stablehlo.case")
+    assert (outside.count("stablehlo.exponential"), inside.count("stablehlo.exponential")) == (1, 1)
+    # the maximum, the total, and whether any total is small
+    assert outside.count("stablehlo.reduce") == 3
+    # a small array takes no branch
+    text = pb.jit(lambda x: nn.logsumexp(x, axis=1)).lower(x[:50]).as_text()
+    assert "stablehlo.case" not in text
+    assert text.count("stablehlo.exponential") == 1
+
+
+@pytest.mark.parametrize("scale", [0.1, 5.0])
+def test_the_gradient_of_log_softmax_takes_few_loops(scale):
+    labels = np.arange(120) % 100
+
+    def loss(x):
+        return -nn.log_softmax(x)[np.arange(120), labels].sum()
+
+    x = large(scale)
+    text = pb.jit(pb.grad(loss)).lower(x.astype(np.float32)).as_text()
+    assert text.count("stablehlo.exponential") == 1
+    # the maximum, two sums for R, two of the cotangent, and the loss
+    assert text.count("stablehlo.reduce") == 6
+    # each sum ends its loop over rows, by a selection of one number for each row and none of all elements
+    selections = [line for line in text.splitlines() if "stablehlo.select" in line and "xf32>" in line.split("->")[-1]]
+    assert selections
+    assert all("tensor<120x1xf32>" in line.split("->")[-1] for line in selections), selections
+    # at the element that dominates, the gradient is minus the sum of the others
+    with pb.enable_x64(True):
+        got = np.asarray(pb.jit(pb.grad(loss))(x))
+        rest = np.exp(x - exact_logs(x)[:, None])
+        rest[np.arange(120), labels] = 0
+        np.testing.assert_allclose(got[np.arange(120), labels], -rest.sum(1), rtol=1e-13)
+        rest[np.arange(120), labels] = got[np.arange(120), labels]
+        np.testing.assert_allclose(got, rest, rtol=1e-12)
