@@ -18,10 +18,10 @@ from pullback._core.arguments import (
     chosen_argnums,
     lift_leaves,
 )
-from pullback._core.array import Array, array_of
+from pullback._core.array import Array, ConcreteArray, array_of
 from pullback._core.errors import boundary, describe_function, fold, function_name, wrapping
 from pullback._core.refs import Ref
-from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
+from pullback._core.tree import LEAF, LIST_OF_ONE, PyTreeDef, tree_flatten
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, is_trivial, make_aval
 from pullback._core.typing import AnyValue, Aux, P, PyTree, R
@@ -117,6 +117,11 @@ def _check_grad_input(
     holomorphic: bool,
     allow_int: bool,
 ) -> None:
+    for x in leaves:
+        if holomorphic or type(x.aval) is not ShapedArray or not dtypes.is_float(x.aval.dtype):
+            break
+    else:
+        return
     in_forward_mode = function in ("jacfwd", "hessian")
     for i, x in enumerate(leaves):
         if type(x.aval) is not ShapedArray:
@@ -161,14 +166,17 @@ def _refuse_refs(function: str, fun: Callable, dynamic: Sequence[Any], positions
 
 
 def _check_grad_output(
-    function: str, fun: Callable, outs: Sequence[Array], out_tree: Any, holomorphic: bool, single: PyTreeDef
+    function: str, fun: Callable, outs: Sequence[Array], out_tree: PyTreeDef, holomorphic: bool
 ) -> Array:
-    if out_tree == single and type(outs[0].aval) is not ShapedArray:
-        raise TypeError(f"{function}: {function_name(fun)} must return a scalar, got a value of type {outs[0].aval}")
-    if out_tree == single and outs[0].aval.shape == () and dtypes.is_float(outs[0].aval.dtype) and not holomorphic:
-        return outs[0]
+    single = out_tree is LEAF or out_tree == LEAF
+    if single:
+        aval = outs[0].aval
+        if type(aval) is not ShapedArray:
+            raise TypeError(f"{function}: {function_name(fun)} must return a scalar, got a value of type {aval}")
+        if aval.shape == () and dtypes.is_float(aval.dtype) and not holomorphic:
+            return outs[0]
     name = function_name(fun)
-    if out_tree != single:
+    if not single:
         raise TypeError(
             f"{function}: {name} must return a scalar, got {tree_text(out_tree)}. If it also returns "
             "auxiliary values, return a pair and pass has_aux=True."
@@ -191,7 +199,6 @@ def _check_grad_output(
     return out
 
 
-_leaf_tree = tree_structure(0)
 _ones: dict[ShapedArray, Any] = {}
 
 
@@ -308,8 +315,12 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
             positions = given
             if not one or not 0 <= given[0] < len(args):
                 positions = canonical_argnums(subject, given, len(args))
-            dynamic = [args[i] for i in positions]
-            leaves, tree = tree_flatten(dynamic)
+            if one and isinstance(args[positions[0]], (Array, float)):
+                leaves, tree = [args[positions[0]]], LIST_OF_ONE
+                dynamic = leaves
+            else:
+                dynamic = [args[i] for i in positions]
+                leaves, tree = tree_flatten(dynamic)
             try:
                 xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
             except TypeError:
@@ -318,14 +329,18 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
             _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, allow_int)
             flat = Flat(function, fun, args, kwargs, tree, positions, has_aux)
             outs, linear = linearize_flat(prepared(flat), xs, None, subject)
-            out = _check_grad_output(function, fun, outs, flat.out_tree, holomorphic, _leaf_tree)
-            ct, avals = _one(out.aval), [x.aval for x in xs]
-            grads = (
-                received(pull(linear, [ct], once=True), avals)
-                if unconnected == "zero"
-                else pull_connected(function, fun, linear, ct, avals, dynamic, positions, unconnected)
-            )
-            result = tree.unflatten(grads)
+            out = _check_grad_output(function, fun, outs, flat.out_tree, holomorphic)
+            ct = _one(out.aval)
+            if unconnected == "zero":
+                grads = pull(linear, [ct], once=True)
+                for g, x in zip(grads, xs):
+                    if type(g) is not ConcreteArray or g.aval is not x.aval:
+                        grads = received(grads, [x.aval for x in xs])
+                        break
+            else:
+                avals = [x.aval for x in xs]
+                grads = pull_connected(function, fun, linear, ct, avals, dynamic, positions, unconnected)
+            result = grads if tree is LIST_OF_ONE else tree.unflatten(grads)
             result = result[0] if one else tuple(result)
             if has_aux:
                 aux = strip_aux(flat.aux)

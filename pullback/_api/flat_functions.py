@@ -13,7 +13,7 @@ from pullback._core.flat_function import FlatFunction
 from pullback._core.ref_changes import refs_exist
 from pullback._core.refs import Ref, make_ref
 from pullback._core.trace import context
-from pullback._core.tree import PyTreeDef
+from pullback._core.tree import LIST_OF_ONE, PyTreeDef
 from pullback._ops.shape import instantiate
 
 
@@ -42,11 +42,11 @@ class Flat(FlatFunction):
         self.aux: Any = None
 
     def __call__(self, *leaves):
-        dynamic = self.in_tree.unflatten(leaves)
+        dynamic = leaves if self.in_tree is LIST_OF_ONE else self.in_tree.unflatten(leaves)
         args = dynamic
         if self.positions is not None:
             args = list(self.args)
-            for i, value in zip(self.positions, dynamic, strict=True):
+            for i, value in zip(self.positions, dynamic):
                 args[i] = value
         result = self.fun(*args, **self.kwargs)
         if self.has_aux:

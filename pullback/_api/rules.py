@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from types import EllipsisType, FunctionType
+from types import EllipsisType
 from typing import Any, ClassVar, Concatenate, Self, overload
 
 from pullback._api.made_rules import sum_of_jvps
@@ -21,14 +21,15 @@ from pullback._core.arguments import (
     check_leaf,
     signature,
 )
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ConcreteArray, lift
 from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, describe_function, fold, wrapping
 from pullback._core.hitypes import is_own_value, registered
 from pullback._core.pickling import travels_by_value
+from pullback._core.primitive import discharge_refs
 from pullback._core.ref_arguments import holds_refs, passed_as_they_are
 from pullback._core.refs import Ref
-from pullback._core.trace import Tracer, call_with, context
-from pullback._core.tree import tree_flatten
+from pullback._core.trace import Tracer, context
+from pullback._core.tree import LEAF, tree_flatten
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.typing import CallableObject, F, P, Q, R
 from pullback._higher_order.custom.call import CustomCall, closing_over
@@ -123,13 +124,6 @@ class custom_rules(ReverseRules, CallableObject[R, Q]):
         )
         self._layouts: dict[int, Layout] = {}
         self._plain_count = count_plain_parameters(self._signature)
-        # a call without traced arguments involves no traced values
-        self._self_contained = (
-            isinstance(fun, FunctionType)
-            and fun.__closure__ is None
-            and not self.nondiff_argnums
-            and self._plain_count is not None
-        )
         self._capture_search = CaptureSearch(self, [fun])
         self.__own__ = frozenset(self.__dict__)
         wrapping(fun)(self)
@@ -154,25 +148,33 @@ class custom_rules(ReverseRules, CallableObject[R, Q]):
                     self.fun, self._signature, args, kwargs, self._label()
                 )
             original = args
+            for x in args:
+                if type(x) is not ConcreteArray:
+                    break
+            else:
+                if not kwargs and not self.nondiff_argnums:
+                    note_call(self.identity)
+                    return self.fun(*args)  # type: ignore[call-arg]  # the same as below, faster
             layout = self._layouts.get(len(args)) or self.layout(len(args))
             fixed: Sequence[Any] = ()
             traced: dict[int, str] = {}  # by identity, the arguments that hold each tracer
             if layout.nondiff:
                 args, fixed = layout.split(args)  # type: ignore[assignment]
                 traced = self._traced(fixed, layout.nondiff)
-            leaves, in_tree = tree_flatten(args)
-            if registered:
-                leaves = [lift(x) if is_own_value(x) else x for x in leaves]  # one may be made of traced parts
+            leaves: Sequence[Any] = args
+            for x in args:
+                if not isinstance(x, Array):
+                    leaves, in_tree = tree_flatten(args)
+                    if registered:
+                        leaves = [lift(x) if is_own_value(x) else x for x in leaves]  # one may be made of traced parts
+                    break
+            else:
+                in_tree = layout.of_arrays
             for x in leaves:
                 if isinstance(x, Tracer):
                     break
             else:
                 if not traced:
-                    if self._self_contained and trace.transparent and not context.axis_sizes:
-                        try:
-                            return call_with(evaluator, self.fun, *original)
-                        except UnexpectedTracerError:
-                            pass  # it reads a traced value from a global
                     # no rule can be needed, but the function may capture traced values
                     note_call(self.identity)
                     return self.fun(*original, **keywords)
@@ -182,7 +184,8 @@ class custom_rules(ReverseRules, CallableObject[R, Q]):
             refs: Sequence[Ref] = ()
             user_call = UserCall(self, layout, in_tree, fixed, keywords, site)
             try:
-                leaves = [x if isinstance(x, Array) else lift(x) for x in leaves]
+                if leaves is not args:
+                    leaves = [x if isinstance(x, Array) else lift(x) for x in leaves]
             except TypeError:
                 if not holds_refs(leaves):
                     self._refuse_leaves(args, layout)
@@ -196,8 +199,13 @@ class custom_rules(ReverseRules, CallableObject[R, Q]):
             if tracers:
                 call = closing_over(user_call, tracers, held=[traced.get(id(x)) for x in tracers])
                 leaves = [*tracers, *leaves]
-            outs = custom_call_p.bind(*leaves, call=call)
-            return user_call.out_tree.unflatten(results_for_user(outs))
+            if discharge_refs[0]:
+                outs = custom_call_p.bind(*leaves, call=call)
+            else:
+                outs = trace.process_primitive(custom_call_p, leaves, {"call": call})
+            if registered:
+                outs = results_for_user(outs)
+            return outs[0] if user_call.out_tree is LEAF else user_call.out_tree.unflatten(outs)
         except Exception as error:
             if isinstance(error, UnexpectedTracerError) and not hasattr(error, "__notes__"):
                 error.add_note(f"It was met in a call of {self._label()}.")
@@ -254,7 +262,6 @@ class custom_rules(ReverseRules, CallableObject[R, Q]):
         bound = object.__new__(type(self))
         bound.__dict__.update(self.__dict__)
         bound._bound = True
-        bound._self_contained = False
         bound._layouts = {}
         bound.nondiff_argnums = (0, *(i for i in self.nondiff_argnums if i != 0))
         return functools.partial(bound, instance)  # type: ignore[arg-type]

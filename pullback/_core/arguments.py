@@ -7,6 +7,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from pullback._core.errors import described, function_name
 from pullback._core.hitypes import is_own_value
 from pullback._core.refs import Ref
 from pullback._core.trace import Tracer, check_alive
-from pullback._core.tree import tree_flatten
+from pullback._core.tree import LEAF, tree_flatten
 from pullback._core.tree_paths import keystr, leaf_hint, tree_flatten_with_path
 from pullback._core.types import OwnType, ShapedArray, ShapeDtypeStruct
 from pullback._core.typing import AnyValue, PyTree
@@ -90,6 +91,30 @@ def with_parameters(function: Callable[..., Any], names: str) -> None:
     """
     code, given = function.__code__, tuple(names.split())
     function.__code__ = code.replace(co_varnames=(*given, *code.co_varnames[len(given) :]), co_posonlyargcount=0)
+
+
+# the signatures of functions, which those with one body share
+_shown: dict[CodeType, inspect.Signature] = {}
+
+
+def hide_keywords(function: Any) -> None:
+    """Leave `out` and `where` out of the signature of a function."""
+    sig = _shown.get(function.__code__)
+    if sig is None:
+        whole = inspect.signature(function)
+        shown = [p for p in whole.parameters.values() if p.name not in ("out", "where")]
+        sig = _shown[function.__code__] = whole.replace(parameters=shown)
+    function.__signature__ = sig
+
+
+def refuse_keywords(name: str, out: AnyValue, where: AnyValue) -> None:
+    """Refuse what NumPy's ufuncs take to write into an array, as JAX does."""
+    if out is not None:
+        raise NotImplementedError(f"{name}: the argument 'out' is not supported: arrays are not modified")
+    if where is not None:
+        raise NotImplementedError(
+            f"{name}: the argument 'where' is not supported: use numpy.where(condition, {name}(...), other)"
+        )
 
 
 def parameter_name(fun: Callable, index: int) -> str:
@@ -300,19 +325,28 @@ def lift_leaves(
     positions: Sequence[int] | None = None,
 ) -> list[Array]:
     """The leaves of the arguments as arrays; `positions` as for `check_leaves`."""
+    xs: list[Array] = []
+    concrete = True
     try:
-        xs = [x if isinstance(x, Array) else lift(x) for x in leaves]
+        for x in leaves:
+            if type(x) is not ConcreteArray:
+                x = lift(x)
+                concrete = concrete and type(x) is ConcreteArray
+            xs.append(x)
     except (TypeError, OverflowError):
         check_leaves(function, fun, args, kwargs, positions)
         raise
-    for x in xs:
-        if type(x) is not ConcreteArray and isinstance(x, Tracer):
-            check_alive(x)
+    if not concrete:
+        for x in xs:
+            if isinstance(x, Tracer):
+                check_alive(x)
     return xs
 
 
 def flatten_result(function: str, fun: Callable, result: PyTree) -> tuple[list[Array], Any]:
     """The leaves of a function's result as arrays, and its structure; the error names a leaf that is not an array."""
+    if isinstance(result, Array):
+        return [result], LEAF
     leaves, tree = tree_flatten(result)
     try:
         return [x if isinstance(x, Array) else lift(x) for x in leaves], tree

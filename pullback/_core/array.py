@@ -445,13 +445,12 @@ def scalar_aval(kind: type) -> ShapedArray:
 
 def scalar_array(x: bool | int | float | complex) -> ConcreteArray:
     """A Python scalar as a weakly typed 0-d array (a bool is not weak)."""
-    aval = scalar_aval(type(x))
-    dtype = aval.dtype
+    aval = _scalar_avals.get((type(x), config.enable_x64)) or scalar_aval(type(x))
     try:
-        return array_of(aval, dtype.type(x))
+        return array_of(aval, aval.dtype.type(x))
     except OverflowError:
         raise OverflowError(
-            f"Python integer {x} does not fit {dtype.name}: give it a wider dtype, or turn on 64-bit "
+            f"Python integer {x} does not fit {aval.dtype.name}: give it a wider dtype, or turn on 64-bit "
             "types with pullback.config.update('enable_x64', True)"
         ) from None
 

@@ -188,6 +188,10 @@ keys_were_checked = [False]
 leaks_were_checked = [False]
 
 
+# a number for `config.promotion`, another than that; 0 once a thread has had options of its own: `config` must be asked
+process_promotion = [4]
+
+
 class TracingState:
     """The values of the options, `names`, that a traced function depends on; equal values are one object.
 
@@ -244,7 +248,9 @@ def _derive() -> None:
     Config.tracing = _tracing_state(Config)
     Config.debugging = Config.debug_nans or Config.debug_infs
     Config.promotion = Config.enable_x64 + 2 * (Config.numpy_dtype_promotion == "strict")
+    process_promotion[0] = process_promotion[0] and Config.promotion + 4
     if "tracing" in config.__dict__:
+        process_promotion[0] = 0
         config.__dict__["tracing"] = _tracing_state(config)
         config.__dict__["debugging"] = config.debug_nans or config.debug_infs
         config.__dict__["promotion"] = config.enable_x64 + 2 * (config.numpy_dtype_promotion == "strict")

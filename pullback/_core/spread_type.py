@@ -21,7 +21,7 @@ class SpreadArrayType(ShapedArray):
     def __new__(cls, plain: ShapedArray, sharding: NamedSharding) -> SpreadArrayType:
         self = object.__new__(cls)
         self.shape, self.dtype, self.weak_type = plain.shape, plain.dtype, plain.weak_type
-        self.ndim, self.size = plain.ndim, plain.size
+        self.ndim, self.size, self.scalar = plain.ndim, plain.size, plain.scalar
         self._tangent, self._strong = plain.to_tangent_aval(), plain.strip_weak_type()
         self._plain, self._sharding = plain, sharding
         return self

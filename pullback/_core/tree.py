@@ -99,6 +99,10 @@ def tree_flatten(tree: PyTree, is_leaf: IsLeaf = None) -> tuple[list[Any], PyTre
 
 flatten = tree_flatten
 
+# the structures of one leaf, and of a list of one: compared by identity before they are compared by value
+LEAF = tree_flatten(0)[1]
+LIST_OF_ONE = tree_flatten([0])[1]
+
 
 def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
     """The pytree of a structure and its leaves. ValueError for a wrong number of leaves, TypeError for no structure.

@@ -91,12 +91,14 @@ class ShapedArray(AbstractValue):
     (ShapedArray(float32[2,3]), 2, 6, True)
     """
 
-    __slots__ = ("shape", "dtype", "weak_type", "ndim", "size", "_tangent", "_strong", "__weakref__")
+    __slots__ = ("shape", "dtype", "weak_type", "ndim", "size", "scalar", "_tangent", "_strong", "__weakref__")
     shape: tuple[int, ...]
     dtype: np.dtype
     weak_type: bool
     ndim: int
     size: int
+    # NumPy's class of such scalars; None for other shapes
+    scalar: type | None
     _tangent: ShapedArray | None
     _strong: ShapedArray | None
 
@@ -182,6 +184,7 @@ def make_aval(shape: tuple[int, ...], dtype: np.dtype, weak_type: bool = False) 
         aval = object.__new__(ShapedArray)
         aval.shape, aval.dtype, aval.weak_type = shape, dtype, weak_type
         aval.ndim, aval.size = len(shape), math.prod(shape)
+        aval.scalar = None if shape else dtype.type
         aval._tangent = aval._strong = None
         aval = _interned.setdefault(key, aval)
     return aval

@@ -13,7 +13,7 @@ from pullback._analysis.dependence import dependent_results
 from pullback._core import collector
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.collector import STEP
-from pullback._core.config import config
+from pullback._core.config import config, nans_were_debugged
 from pullback._core.origins import Origin, origin_here
 from pullback._core.primitive import OTHER, HigherOrder, Primitive
 from pullback._core.trace import LinearTracer, Trace, Tracer, call_with, context
@@ -76,7 +76,9 @@ class Tape(Trace):
     subject: str
 
     def __init__(self, parent: Trace | None, subject: str = "linearize"):
-        super().__init__(parent)
+        self.parent = parent  # inlines Trace.__init__
+        self.alive = True
+        self.transparent = parent is None or parent.transparent
         self.records: list[Record] = []
         self.size = 0
         self.subject = subject
@@ -232,7 +234,9 @@ class LocatedTape(Tape):
 
 def new_tape(parent: Trace | None, subject: str) -> Tape:
     """A tape for the transformation that begins now, with origins if they are tracked."""
-    return LocatedTape(parent, subject) if config.debugging else Tape(parent, subject)
+    if nans_were_debugged[0] and config.debugging:
+        return LocatedTape(parent, subject)
+    return Tape(parent, subject)
 
 
 class LinearizedTracer(Tracer):
@@ -265,15 +269,17 @@ class LinearizeTrace(Trace):
     __slots__ = ("tape", "subject")
 
     def __init__(self, parent: Trace | None, subject: str = "linearize"):
-        super().__init__(parent)
         self.tape = new_tape(parent, subject)
+        self.parent = parent  # inlines Trace.__init__
+        self.alive = True
+        self.transparent = self.tape.transparent
         self.subject = subject
 
     def describe(self) -> str:
         return self.subject
 
     def join(self, primal: AnyValue, tangent: AnyValue) -> Any:
-        return primal if type(tangent) is Zero else LinearizedTracer(self, primal, tangent)
+        return primal if type(tangent) is Zero else self.joined(primal, tangent)
 
     def split(self, outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """The primals and the tangents of results."""
@@ -330,7 +336,7 @@ class LinearizeTrace(Trace):
             context.trace = outer
         if primitive.multiple_results:
             return [self.join(p, t) for p, t in zip(primal_out, tangent_out, strict=True)]
-        return primal_out if type(tangent_out) is Zero else LinearizedTracer(self, primal_out, tangent_out)
+        return self.join(primal_out, tangent_out)
 
     def scale(self, primitive: Primitive, a: LinearizedTracer, params: dict[str, Any]) -> LinearizedTracer:
         """Apply a function of one operand whose derivative is known as a factor, which the parent evaluates."""
@@ -446,7 +452,8 @@ def linearize_flat(
     inputs: list[Node | None] = []
     args: list[Any] = []
     for i, p in enumerate(primals):
-        p = lift(p)
+        if type(p) is not ConcreteArray:
+            p = lift(p)
         tangent_aval = p.aval.to_tangent_aval()
         # the tangent type of an array that has a derivative is its own
         if (active is None or active[i]) and (
@@ -454,7 +461,7 @@ def linearize_flat(
         ):
             node = Node(tape, tangent_aval)
             inputs.append(node)
-            args.append(LinearizedTracer(trace, p, node))
+            args.append(trace.joined(p, node))
         else:
             inputs.append(None)
             args.append(p)

@@ -18,6 +18,8 @@ from pullback._ops.scattered import added
 from pullback._transforms.accumulators import NOWHERE, GradAccum, NullAccum, ValAccum
 from pullback._transforms.linearize import Linearized, Node, Record, Tape, new_tape
 
+_NO_PARAMS: dict[str, Any] = {}
+
 
 def pull(
     linear: Linearized,
@@ -47,7 +49,7 @@ def pull(
     owned: set[int] = set()
     if into is not None:
         records = _directed(linear, into, values, records)
-    for node, given in zip(linear.outputs, cotangents, strict=True):
+    for node, given in zip(linear.outputs, cotangents):
         if type(node) is Node and node._trace is tape and type(given) is not Zero:
             if values[node._index] is None:
                 values[node._index] = given
@@ -83,7 +85,7 @@ def pull(
                 if type(operand) is ConcreteArray:
                     operand, factor = factor, operand
                 if type(factor) is ConcreteArray and operand.aval.shape == ct.aval.shape:
-                    part = mul_p.bind(ct, factor)
+                    part = context.trace.process_primitive(mul_p, (ct, factor), _NO_PARAMS)
                     index = operand._index
                     if values[index] is None:
                         values[index] = part
@@ -97,7 +99,7 @@ def pull(
                 f"the transpose rule of '{primitive.name}' must return a cotangent (or None) for each of "
                 f"{len(record.inputs)} operands, got {len(parts)}"
             )
-        for operand, part in zip(record.inputs, parts, strict=True):
+        for operand, part in zip(record.inputs, parts):
             if part is None or type(operand) is not Node or operand._trace is not tape:
                 continue
             index = operand._index

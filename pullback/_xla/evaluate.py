@@ -22,7 +22,7 @@ from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
 from pullback._core.types import NotAnArrayError, ShapedArray, no_array
 from pullback._core.typing import AnyValue
-from pullback._xla.fast_paths import process_eagerly
+from pullback._xla.fast_paths import evaluation_of_one, evaluation_of_two, process_eagerly
 
 if TYPE_CHECKING:
     from pullback._analysis import key_reuse
@@ -46,6 +46,8 @@ class Evaluator(Trace):
         return "evaluation"
 
     process_primitive = process_eagerly
+    evaluation_of_one = evaluation_of_one
+    evaluation_of_two = evaluation_of_two
 
     def concrete_operands(self, args: Sequence[Any], primitive: Primitive) -> list[ConcreteArray]:
         """The operands as concrete arrays: not arrays yet, only on the device, or leaked tracers, which are refused."""

@@ -1,7 +1,11 @@
 """Code that is written for speed: it is longer than it need be, since a measurement asked for it.
 
 `process_eagerly`: one or two operands are read without a loop, and the type of the result without a call. Every eager
-operation passes through it. (The other such code is that of warm calls, in `warm_calls.py`.)
+operation passes through it, but for operators and elementwise functions of `pullback.numpy` on arrays of known types:
+`evaluation_of_one` and `evaluation_of_two` make what evaluates these, without look-ups and without asking the traces
+in between (an operation takes 0.7 µs, where it took 0.9).
+
+The other such code is that of warm calls, in `warm_calls.py`.
 
 Three idioms stand where they are used and save a call for each operation: `try: ... fold(error)` in place of
 `@boundary` (operators, `bind`, compiled functions); `type(x) is Node` in place of `isinstance`, which walks the bases;
@@ -10,7 +14,7 @@ Three idioms stand where they are used and save a call for each operation: `try:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pullback._core import numpy_state
@@ -19,7 +23,7 @@ from pullback._core.config import config, nans_were_debugged
 from pullback._core.lazy import LateModule
 from pullback._core.placed_array import PlacedArray
 from pullback._core.primitive import Primitive
-from pullback._core.types import ShapedArray
+from pullback._core.types import ShapedArray, at_least
 
 if TYPE_CHECKING:
     from pullback._core import divided, nans
@@ -72,7 +76,8 @@ def process_eagerly(self: Any, primitive: Primitive, args: Sequence[Any], params
             out = divided.divided(kernel, values, params, aval.shape, aval.dtype)
         else:
             out = kernel(*values, **params) if params else kernel(*values)
-        if out.dtype is not aval.dtype and out.dtype != aval.dtype:
+        # of a scalar the class tells the dtype, sooner
+        if type(out) is not aval.scalar and out.dtype is not aval.dtype and out.dtype != aval.dtype:
             out = out.astype(aval.dtype)
     finally:
         _leave(token)
@@ -82,3 +87,68 @@ def process_eagerly(self: Any, primitive: Primitive, args: Sequence[Any], params
     if nans_were_debugged[0] and config.debugging:
         nans.inspect_operation(primitive, args, (array,), params)
     return array
+
+
+def evaluation_of_one(self: Any, primitive: Primitive, operand: ShapedArray) -> Callable[[ConcreteArray], Any]:
+    """A function that applies a primitive without parameters to concrete arrays of a type.
+
+    It does what `process_eagerly`, to which it leaves all but small arrays on the host, does after its look-ups.
+    """
+    process = self.process_primitive
+    aval = primitive.infer((operand,), {})
+    if primitive.kernel is None or primitive.multiple_results or at_least(aval.size, _DIVIDED):
+        return lambda x: process(primitive, (x,), {})
+    scalar, dtype = aval.scalar, aval.dtype
+
+    def evaluate(x):
+        if nans_were_debugged[0]:
+            return process(primitive, (x,), {})
+        try:
+            value = x._value
+        except AttributeError:
+            return process(primitive, (x,), {})
+        token = _enter()
+        try:
+            out = primitive.kernel(value)  # type: ignore[misc]
+            if type(out) is not scalar and out.dtype is not dtype and out.dtype != dtype:
+                out = out.astype(dtype)
+        finally:
+            _leave(token)
+        array = ConcreteArray()  # inlines array_of
+        array.aval = aval
+        array._value = out
+        return array
+
+    return evaluate
+
+
+def evaluation_of_two(
+    self: Any, primitive: Primitive, first: ShapedArray | None, second: ShapedArray | None
+) -> Callable[[ConcreteArray, ConcreteArray], Any]:
+    """The same for two operands; None for a type that is not known."""
+    process = self.process_primitive
+    aval = None if first is None or second is None else primitive.infer((first, second), {})
+    if aval is None or primitive.kernel is None or primitive.multiple_results or at_least(aval.size, _DIVIDED):
+        return lambda x, y: process(primitive, (x, y), {})
+    scalar, dtype = aval.scalar, aval.dtype
+
+    def evaluate(x, y):
+        if nans_were_debugged[0]:
+            return process(primitive, (x, y), {})
+        try:
+            a, b = x._value, y._value
+        except AttributeError:
+            return process(primitive, (x, y), {})
+        token = _enter()
+        try:
+            out = primitive.kernel(a, b)  # type: ignore[misc]
+            if type(out) is not scalar and out.dtype is not dtype and out.dtype != dtype:
+                out = out.astype(dtype)
+        finally:
+            _leave(token)
+        array = ConcreteArray()  # inlines array_of
+        array.aval = aval
+        array._value = out
+        return array
+
+    return evaluate

@@ -56,12 +56,12 @@ def product(x):
 
 
 STEPS = {
-    "sin": (pnp.sin, 16),
-    "tanh": (pnp.tanh, 18),
-    "exp": (pnp.exp, 11),
-    "square": (pnp.square, 20),
-    "half": (half, 14),
-    "product": (product, 30),
+    "sin": (pnp.sin, 15),
+    "tanh": (pnp.tanh, 17),
+    "exp": (pnp.exp, 10),
+    "square": (pnp.square, 19),
+    "half": (half, 13),
+    "product": (product, 28),
 }
 
 
@@ -134,5 +134,5 @@ def log1pexp_jvp(primals, tangents):
 
 
 def test_a_gradient_by_a_rule_takes_few_calls(counts):
-    assert counts["rule"] <= 117
-    assert counts["second"] <= 360
+    assert counts["rule"] <= 82
+    assert counts["second"] <= 248

@@ -1,10 +1,14 @@
 """Eager evaluation of primitives: by their kernel, by a program of one operation, or by a function of their own."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 import pullback as pb
 import pullback.numpy as pnp
+from pullback import lax
 from pullback._core.array import lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
@@ -12,7 +16,7 @@ from pullback._xla import engine, executable
 from pullback._xla.evaluate import concrete, eagerly, evaluator
 from pullback._xla.single_operations import program_if_worth, single_equation
 from pullback.debug import counters
-from pullback.errors import UnexpectedTracerError
+from pullback.errors import TypePromotionError, UnexpectedTracerError
 
 F32 = make_aval((), np.dtype(np.float32))
 ONE = lift(np.float32(1))
@@ -175,3 +179,85 @@ def test_nans_are_looked_for_when_asked(with_kernel):
     assert np.isnan(float(p.bind(ONE)))
     with pb.debug_nans(True), pytest.raises(FloatingPointError, match="born"):
         p.bind(ONE)
+
+
+# --- operators and elementwise functions on concrete arrays, which are evaluated without look-ups ---
+
+DTYPES = "bool int8 uint8 int32 uint32 float16 bfloat16 float32 complex64".split()
+OF_TWO = {
+    "add": (lambda x, y: x + y, lax.add_p),
+    "subtract": (lambda x, y: x - y, lax.sub_p),
+    "multiply": (lambda x, y: x * y, lax.mul_p),
+    "divide": (lambda x, y: x / y, lax.div_p),
+}
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3,)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", OF_TWO)
+def test_operators_give_what_the_operation_gives(name, dtype, shape):
+    operator, primitive = OF_TWO[name]
+    x, y = (pnp.asarray(np.resize(values, shape)).astype(dtype) for values in ([3, -1, 1e30], [0, 2, 1e30]))
+    if dtype == "bool" or (name == "divide" and pnp.issubdtype(x.dtype, np.integer)):
+        pytest.skip("another operation is applied")
+    for a, b in ((x, y), (y, x), (x, x)):
+        expected = primitive.bind(a, b)
+        for got in (operator(a, b), operator(a, b), getattr(pnp, name)(a, b)):
+            assert got.aval is expected.aval
+            assert type(got.value) is type(expected.value)
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("x", [2.5, -0.0, np.float32(np.nan), np.float16([np.inf, 1e-7]), np.float32([])])
+@pytest.mark.parametrize("name", ["exp", "sin", "log", "negative", "tanh"])
+def test_functions_of_one_operand_give_what_the_operation_gives(name, x):
+    x = pnp.asarray(x)
+    expected = {"log": lax.log_p, "negative": lax.neg_p}.get(name, getattr(lax, f"{name}_p", None)).bind(x)
+    for _ in range(2):
+        got = getattr(pnp, name)(x)
+        assert got.aval is expected.aval
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_scalar_is_a_scalar_in_every_thread_and_under_every_option():
+    x = pnp.float32(1)
+    assert (x + 1.5).dtype == (x + 1).dtype == np.float32
+    with pb.enable_x64():
+        assert pnp.add(1, 1.5).dtype == np.float64
+        assert (pnp.asarray(1) + 2**40).dtype == np.int64
+    assert pnp.add(1, 1.5).dtype == np.float32
+    with pb.numpy_dtype_promotion("strict"), pytest.raises(TypePromotionError, match="float32, int32"):
+        x + np.int32([1])
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(lambda: (pnp.add(1, 1.5).dtype, (x + 1.5).dtype)).result() == (np.float32, np.float32)
+
+
+def test_operators_reach_what_is_on_the_device_alone():
+    x = pb.jit(lambda x: x + 1)(np.float32([1, 2]))
+    assert not hasattr(x, "_value")
+    np.testing.assert_array_equal(x * 2, [4, 6])
+    y = pb.jit(lambda x: x + 1)(np.float32([1, 2]))
+    np.testing.assert_array_equal(pnp.exp(y), np.exp(np.float32([2, 3])))
+    y.delete()
+    for use in (pnp.exp, lambda y: y + 1):
+        with pytest.raises(RuntimeError, match="deleted"):
+            use(y)
+
+
+def test_operators_do_not_warn():
+    x = pnp.float32(3e38)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pnp.isinf(x + x)
+        assert pnp.isnan(pnp.log(-x))
+        assert pnp.isinf(1 / (x - x))
+
+
+def test_operators_are_seen_by_transformations_that_must_see_all():
+    c = pnp.float32(2)
+    jaxpr = pb.make_jaxpr(lambda x: x * (c * c))(1.0)
+    assert [eqn.primitive.name for eqn in jaxpr.eqns] == ["mul", "mul"]
+    with pytest.raises(FloatingPointError), pb.debug_nans():
+        pnp.log(-c)
+    with pytest.raises(FloatingPointError), pb.debug_nans():
+        (c - c) / (c - c)

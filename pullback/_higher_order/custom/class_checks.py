@@ -11,11 +11,11 @@ from pullback._core.dtypes import promote_types
 from pullback._core.errors import RuleError, describe_function, described
 from pullback._core.ref_arguments import PassedRef, passed_as_they_are
 from pullback._core.refs import Ref, RefType
-from pullback._core.tree import PyTreeDef, tree_flatten
+from pullback._core.tree import LEAF, PyTreeDef, tree_flatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, skeleton, tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, ShapeDtypeStruct, matches
 from pullback._core.typing import AnyValue, PyTree
-from pullback._higher_order.custom.checks import LEAF, first_difference, leaves_of
+from pullback._higher_order.custom.checks import first_difference, leaves_of
 from pullback._ops.shape import convert_element_type
 from pullback._transforms.vmap import with_leading
 

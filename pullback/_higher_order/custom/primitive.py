@@ -138,8 +138,10 @@ def _jvp(primals, tangents, call: CustomCall, **_):
 
 
 def _linearize(trace, primals, tangents, call: CustomCall, **_):
-    if not call.captured and (call.jvp is not None or call.fwd is not None):
-        return _reverse(call, primals, tangents)  # the same as below, faster
+    if not call.captured:
+        bwd = call.bwd
+        if bwd is not None or call.jvp is not None:
+            return _reverse(call, primals, tangents)  # the same as below, faster
 
     def through_function(given):
         outs = call_with(trace, call.fun, *map(trace.join, primals, given))

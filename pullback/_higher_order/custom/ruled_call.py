@@ -16,13 +16,12 @@ from pullback._core.own_attributes import in_user_code
 from pullback._core.refs import Ref
 from pullback._core.staging import call_optionally
 from pullback._core.trace import context
-from pullback._core.tree import PyTreeDef, tree_flatten
+from pullback._core.tree import LEAF, PyTreeDef, tree_flatten
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.captures import StandIns, closed_over
 from pullback._higher_order.custom.checks import (
-    LEAF,
     argument_cotangents,
     check_call,
     check_number,
@@ -214,6 +213,8 @@ class RuledCall:
     ) -> list[Any]:
         """The leaves of a rule's tangent output, each checked against its primal."""
         if isinstance(tangent_out, Array):
+            if out_tree is LEAF and tangent_out.aval is outs[0].aval.to_tangent_aval():
+                return [tangent_out]
             leaves, dot_tree = [tangent_out], LEAF
         else:
             leaves, dot_tree = tree_flatten(tangent_out)

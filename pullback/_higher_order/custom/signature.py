@@ -7,24 +7,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pullback._core.arguments import canonical_argnums
-from pullback._core.tree import PyTreeDef
+from pullback._core.tree import PyTreeDef, tree_structure
 
 
 class Layout:
     """The positions of the differentiable arguments and of the others, in calls with `count` positional arguments.
 
-    `label` names the function in the error for a position that the call does not have.
+    `label` names the function in the error for a position that the call does not have. `of_arrays` is the structure of
+    the differentiable arguments if each of them is an array: the common case, which is told by identity.
     """
 
-    __slots__ = ("count", "nondiff", "differentiable")
+    __slots__ = ("count", "nondiff", "differentiable", "of_arrays")
     count: int
     nondiff: tuple[int, ...]
     differentiable: tuple[int, ...]
+    of_arrays: PyTreeDef
 
     def __init__(self, label: str, nondiff_argnums: Sequence[int], count: int):
         self.count = count
         self.nondiff = tuple(sorted(canonical_argnums(label, nondiff_argnums, count, "nondiff_argnums")))
         self.differentiable = tuple(i for i in range(count) if i not in self.nondiff)
+        self.of_arrays = tree_structure((0,) * len(self.differentiable))
 
     def split(self, args: Sequence[Any]) -> tuple[tuple[Any, ...], list[Any]]:
         """The differentiable arguments, and the others."""

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from pullback._core.arguments import flatten_result
+from pullback._core.config import nans_were_debugged
 from pullback._core.errors import (
     ConcretizationTypeError,
     RuleError,
@@ -168,19 +169,21 @@ class UserCall(CallLabels, RuledCall):
 
     @property
     def jvp(self) -> Callable | None:
-        return located(self._jvp, self.jvp_label) if self.decorated.jvp_rule is not None else None
+        if self.decorated.jvp_rule is None:
+            return None
+        return located(self._jvp, self.jvp_label) if nans_were_debugged[0] else self._jvp
 
     @property
     def fwd(self) -> Callable | None:
         if self.decorated.fwd_rule is None:
             return None if self.decorated.remat_rules is None else self.decorated.remat_rules.both(self)
-        return located(self._fwd, self.fwd_label)
+        return located(self._fwd, self.fwd_label) if nans_were_debugged[0] else self._fwd
 
     @property
     def bwd(self) -> Callable | None:
         if self.decorated.bwd_rule is None:
             return None if self.decorated.remat_rules is None else self.decorated.remat_rules.of(self).bwd
-        return located(self._bwd, self.bwd_label)
+        return located(self._bwd, self.bwd_label) if nans_were_debugged[0] else self._bwd
 
     @property
     def vmap(self) -> Callable | None:
@@ -199,14 +202,19 @@ class UserCall(CallLabels, RuledCall):
 
     def arguments(self, leaves: Sequence[Any]) -> Sequence[Any]:
         """All positional arguments of the user's function, from the leaves of the differentiable ones."""
-        return self.layout.join(self.in_tree.unflatten(leaves), self.fixed)
+        return self.layout.join(self.differentiable(leaves), self.fixed)
+
+    def differentiable(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
+        """The differentiable arguments, from their leaves."""
+        given = for_user(leaves) if registered else leaves
+        return tuple(given) if self.in_tree is self.layout.of_arrays else self.in_tree.unflatten(given)
 
     def fun(self, *leaves: Any) -> Any:
         outs, self.out_tree = flatten_result(
             type(self.decorated).__name__,
             self.decorated.fun,
             (seeing_values(self.decorated.fun) if registered else self.decorated.fun)(
-                *self.arguments(for_user(leaves)), **self.keywords
+                *self.arguments(leaves), **self.keywords
             ),
         )
         self.out_avals = [out.aval for out in outs]
@@ -226,13 +234,18 @@ class UserCall(CallLabels, RuledCall):
 
     def _jvp(self, primals, tangents):
         decorated, label, rule = self.decorated, self.jvp_label, self.decorated.jvp_rule
-        given = tangents if decorated.jvp_symbolic_zeros else [instantiated(t) for t in tangents]
-        dots = self.in_tree.unflatten(for_user(given))
+        given = tangents
+        if not decorated.jvp_symbolic_zeros:
+            for t in tangents:
+                if type(t) is Zero:
+                    given = [instantiated(t) for t in tangents]
+                    break
+        dots = self.differentiable(given)
         if decorated.jvp_argnums is not None:
             covered = decorated.covered(decorated.jvp_argnums, self.layout)
             self.check_covered(covered, [type(t) is not Zero for t in tangents], "jvp rule")
             dots = tuple(dots[i] for i in covered)
-        args = *self.fixed, self.in_tree.unflatten(for_user(primals)), dots
+        args = *self.fixed, self.differentiable(primals), dots
         result, lost = self.ask_for_output(label, rule, _JVP, args, primals)
         primal_out, tangent_out = check_pair(label, result, "(primal_out, tangent_out)")
         outs, out_tree = self.outputs(label, primal_out)
@@ -246,12 +259,12 @@ class UserCall(CallLabels, RuledCall):
 
     def _fwd(self, primals, active):
         decorated, label, rule = self.decorated, self.fwd_label, self.decorated.fwd_rule
-        given, covered = for_user(primals), None
+        given, covered = primals, None
         if decorated.vjp_argnums is not None:
             covered = decorated.covered(decorated.vjp_argnums, self.layout)
             self.check_covered(covered, active or [True] * len(primals), "vjp rule")
         if decorated.vjp_symbolic_zeros:
-            given = list(map(CustomVJPPrimal, given, active or [True] * len(primals)))
+            given = list(map(CustomVJPPrimal, for_user(given), active or [True] * len(primals)))
         if active is not None:
             result, lost = self.ask_for_output(label, rule, _FWD, self.arguments(given), primals)
         else:
@@ -325,7 +338,7 @@ class UserCall(CallLabels, RuledCall):
     def _vmap(self, size, batched, operands):
         types = self.result_types(batched, operands)
         flags = self.layout.join(self.in_tree.unflatten(batched), [False] * len(self.fixed))
-        args = size, list(flags), *self.arguments(for_user(operands))
+        args = size, list(flags), *self.arguments(operands)
         result = self.ask(self.vmap_label, self.decorated.vmap_rule, _VMAP, args)
         out, out_batched = check_pair(self.vmap_label, result, "(out, out_batched)")
         outs, out_tree = leaves_of(self.vmap_label, "result", out)

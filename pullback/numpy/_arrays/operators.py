@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, ArrayLike, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, lift
 from pullback._core.array_interface import own_conversion
-from pullback._core.config import config
+from pullback._core.config import config, process_promotion
 from pullback._core.errors import fold
 from pullback._core.trace import context
 from pullback.numpy._elementwise import arithmetic, logic, rounding
@@ -57,13 +57,16 @@ def _forward(ufunc: Binary, symbol: str) -> Callable:
                 if other is None:
                     return NotImplemented
                 b = other.aval
-            key = (self.aval, b, config.promotion)
-            op, to_x, to_y, mixed = plans.get(key) or ufunc.plan(key)
+            key = (self.aval, b, process_promotion[0] or config.promotion)
+            op, to_x, to_y, mixed, evaluate = plans.get(key) or ufunc.plan(key)
+            x = self if to_x is None else to_x(self)
+            y = other if to_y is None else to_y(other)
             if mixed:
                 ufunc.check_ranks(key)
-            return context.trace.process_primitive(
-                op, (self if to_x is None else to_x(self), other if to_y is None else to_y(other)), {}
-            )
+            trace = context.trace
+            if trace.transparent and type(x) is ConcreteArray and type(y) is ConcreteArray:
+                return evaluate(x, y)
+            return trace.process_primitive(op, (x, y), {})
         except Exception as error:
             fold(error)
             raise
@@ -83,13 +86,16 @@ def _reflected(ufunc: Binary, symbol: str) -> Callable:
                 if other is None:
                     return NotImplemented
                 a = other.aval
-            key = (a, self.aval, config.promotion)
-            op, to_x, to_y, mixed = plans.get(key) or ufunc.plan(key)
+            key = (a, self.aval, process_promotion[0] or config.promotion)
+            op, to_x, to_y, mixed, evaluate = plans.get(key) or ufunc.plan(key)
+            x = other if to_x is None else to_x(other)
+            y = self if to_y is None else to_y(self)
             if mixed:
                 ufunc.check_ranks(key)
-            return context.trace.process_primitive(
-                op, (other if to_x is None else to_x(other), self if to_y is None else to_y(self)), {}
-            )
+            trace = context.trace
+            if trace.transparent and type(x) is ConcreteArray and type(y) is ConcreteArray:
+                return evaluate(x, y)
+            return trace.process_primitive(op, (x, y), {})
         except Exception as error:
             fold(error)
             raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.arguments import refuse_keywords
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.lazy import LateModule
@@ -30,7 +31,6 @@ from pullback.numpy._elementwise.promotion import (
     binary,
     check_shapes,
     elementwise,
-    refuse_keywords,
     strong,
     unary,
 )

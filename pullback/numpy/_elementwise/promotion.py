@@ -7,19 +7,17 @@ seen before is a dict lookup away from its primitive.
 from __future__ import annotations
 
 import functools
-import inspect
 import operator
 import warnings
 from collections.abc import Callable
-from types import CodeType
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.arguments import bind_positionally, signature, with_parameters
+from pullback._core.arguments import bind_positionally, hide_keywords, refuse_keywords, signature, with_parameters
 from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, distinct, lift, scalar_array, scalar_aval
-from pullback._core.config import config
+from pullback._core.config import config, process_promotion
 from pullback._core.errors import described, fold
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer, context
@@ -27,6 +25,7 @@ from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, P, R
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import convert_element_type, convert_element_type_p, is_scalar_constant
+from pullback._xla.evaluate import evaluator
 
 PYTHON_SCALARS = frozenset({bool, int, float, complex})
 # the types of elementwise functions, whose operands are passed by position, as NumPy's, or by name too
@@ -230,7 +229,8 @@ class Binary:
     """A NumPy function of two operands and the primitive it applies (possibly another one for bools).
 
     `plans` maps (type of x, type of y, `config.promotion`) to (primitive, conversion of x, conversion of y, whether
-    ranks differ); the type of a Python scalar is its class, and a conversion of None leaves the operand unchanged.
+    ranks differ, evaluation of concrete operands); the type of a Python scalar is its class, and a conversion of None
+    leaves the operand unchanged.
     """
 
     __slots__ = ("name", "primitive", "domain", "for_bools", "plans")
@@ -255,12 +255,21 @@ class Binary:
         mixed = avals[0].ndim != avals[1].ndim and 0 not in (avals[0].ndim, avals[1].ndim)
         if len(self.plans) > _PLAN_LIMIT:
             self.plans.clear()
-        result = self.plans[key] = (primitive, *[_conversion(kind, dtype, weak) for kind in kinds], mixed)
+        conversions = [_conversion(kind, dtype, weak) for kind in kinds]
+        evaluate = evaluator.evaluation_of_two(primitive, *(_unconverted(k, dtype, weak) for k in kinds))
+        result = self.plans[key] = (primitive, *conversions, mixed, evaluate)
         return result
 
     def check_ranks(self, key: tuple) -> None:
         """Apply the user's option for operands of different ranks."""
         check_rank_promotion(self.name, list(key[:2]))
+
+
+def _unconverted(kind: ShapedArray | type, dtype: np.dtype, weak: bool) -> ShapedArray | None:
+    """The type of an operand as the primitive gets it, unless it is an array that is converted."""
+    if isinstance(kind, ShapedArray):
+        return kind if kind.dtype == dtype else None
+    return make_aval((), dtype, weak)
 
 
 def _conversion(kind: ShapedArray | type, dtype: np.dtype, weak: bool) -> Callable | None:
@@ -283,30 +292,6 @@ def _conversion(kind: ShapedArray | type, dtype: np.dtype, weak: bool) -> Callab
 
 # the functions whose signatures show the keywords of ufuncs, as in JAX; they are refused in all of them
 UFUNCS = frozenset("add bitwise_and bitwise_or bitwise_xor maximum minimum multiply negative subtract".split())
-
-
-# the signatures of functions, which those with one body share
-_shown: dict[CodeType, inspect.Signature] = {}
-
-
-def hide_keywords(function: Any) -> None:
-    """Leave `out` and `where` out of the signature of a function."""
-    sig = _shown.get(function.__code__)
-    if sig is None:
-        whole = inspect.signature(function)
-        shown = [p for p in whole.parameters.values() if p.name not in ("out", "where")]
-        sig = _shown[function.__code__] = whole.replace(parameters=shown)
-    function.__signature__ = sig
-
-
-def refuse_keywords(name: str, out: AnyValue, where: AnyValue) -> None:
-    """Refuse what NumPy's ufuncs take to write into an array, as JAX does."""
-    if out is not None:
-        raise NotImplementedError(f"{name}: the argument 'out' is not supported: arrays are not modified")
-    if where is not None:
-        raise NotImplementedError(
-            f"{name}: the argument 'where' is not supported: use numpy.where(condition, {name}(...), other)"
-        )
 
 
 @overload
@@ -356,15 +341,18 @@ def binary(
             elif (b := type(y)) not in PYTHON_SCALARS:
                 y = as_operand(y, name, 1)
                 b = y.aval
-            key = (a, b, config.promotion)
-            op, to_x, to_y, mixed = plans.get(key) or ufunc.plan(key)
+            key = (a, b, process_promotion[0] or config.promotion)
+            op, to_x, to_y, mixed, evaluate = plans.get(key) or ufunc.plan(key)
             if to_x is not None:
                 x = to_x(x)
             if to_y is not None:
                 y = to_y(y)
             if mixed:
                 ufunc.check_ranks(key)
-            return context.trace.process_primitive(op, (x, y), {})
+            trace = context.trace
+            if trace.transparent and type(x) is ConcreteArray and type(y) is ConcreteArray:
+                return evaluate(x, y)
+            return trace.process_primitive(op, (x, y), {})
         except Exception as error:
             if name in ("equal", "not_equal") and hasattr(x, "of_words") and hasattr(y, "of_words"):
                 return x == y if name == "equal" else x != y
@@ -415,7 +403,8 @@ def unary(
 
     `parameters`: the name by which the operand may also be passed.
     """
-    known: set[ShapedArray] = set()
+    # the evaluation of operands whose types need no conversion
+    known: dict[ShapedArray, Callable[[ConcreteArray], Array]] = {}
 
     def adapt(x):
         x = as_operand(x, name, 0)
@@ -424,19 +413,23 @@ def unary(
             return x, True
         dtype, weak = common_dtype(name, domain, [aval])
         if dtype == aval.dtype and len(known) < _PLAN_LIMIT:
-            known.add(aval)
+            known[aval] = evaluator.evaluation_of_one(primitive, aval)
         return cast(x, dtype, weak), False
 
     def function(x, /, *, out=None, where=None):
         try:
             if out is not where:
                 refuse_keywords(name, out, where)
-            if not isinstance(x, Array) or x.aval not in known:
+            evaluate = known.get(x.aval) if isinstance(x, Array) else None
+            trace = context.trace
+            if evaluate is None:
                 operand, done = adapt(x)
                 if done:
                     return distinct(operand, x)
                 x = operand
-            return context.trace.process_primitive(primitive, (x,), {})
+            elif trace.transparent and type(x) is ConcreteArray:
+                return evaluate(x)
+            return trace.process_primitive(primitive, (x,), {})
         except Exception as error:
             fold(error)
             raise
