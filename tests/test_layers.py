@@ -1,6 +1,7 @@
 """The layout, read from the source: who imports whom, who imports the engine, how long a file may be."""
 
 import ast
+import functools
 import graphlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +78,12 @@ def module_name(path: Path) -> str:
 
 
 SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8"), str(path)) for name, path in SOURCES.items()}
+
+
+@functools.cache
+def tree_of(module: str) -> ast.Module:
+    """The source of a module, parsed when a test asks for it: each worker imports this file."""
+    return ast.parse(SOURCES[module].read_text(encoding="utf-8"), str(SOURCES[module]))
 
 
 def room(module: str) -> str:
@@ -100,7 +106,7 @@ def imported_names(module: str, node: ast.AST) -> list[str]:
 
 def imports(module: str) -> Iterator[tuple[str, int]]:
     """Every (dotted name, line) that a module imports, wherever in it."""
-    for node in ast.walk(TREES[module]):
+    for node in ast.walk(tree_of(module)):
         for name in imported_names(module, node):
             yield name, node.lineno
 
@@ -153,7 +159,7 @@ def test_no_function_imports_a_module_of_ours():
     hidden = [
         f"{SOURCES[m]}:{node.lineno}: {name} is imported inside {function.name}"
         for m in SOURCES
-        for function in ast.walk(TREES[m])
+        for function in ast.walk(tree_of(m))
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for node in ast.walk(function)
         for name in imported_names(m, node)

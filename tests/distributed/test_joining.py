@@ -104,18 +104,38 @@ def test_something_else_answers():
     assert "no coordinator of pullback's" in end.out
 
 
-def test_unequal_numbers_of_processes():
-    first = "print(error_of(join, initialization_timeout=12))"
-    outs = run(first, "print(error_of(join, num_processes=3))")
+@pytest.fixture(scope="module")
+def left_alone():
+    """Jobs of which some processes wait for others in vain, for 12 seconds: all at the same time."""
+    waiting = "print(error_of(join, initialization_timeout=12))"
+    other_versions = """
+    import pullback.distributed as d
+    if rank == 1:
+        d._versions = lambda: {"pullback": "0.0.1", "jaxlib": "0.1"}
+    print(error_of(join, initialization_timeout=12))
+    """
+    jobs = {
+        "unequal numbers": Job(waiting, "print(error_of(join, num_processes=3))"),
+        "a number given twice": Job(waiting, *[f"rank = 1; {waiting}"] * 2, count=3),
+        "other versions": Job(other_versions, other_versions),
+    }
+    yield jobs
+    for job in jobs.values():
+        for process in job.processes:
+            process.kill()
+            process.communicate()
+
+
+def test_unequal_numbers_of_processes(left_alone):
+    outs = [end.out for end in left_alone["unequal numbers"].ends()]
     assert "num_processes=3 here, but process 0 was started with num_processes=2" in outs[1]
     assert "process 1 of 2 did not join within" in outs[0]
     assert "process 1 was refused: num_processes=3 here" in without_pids(outs[0])
 
 
-def test_one_number_given_twice():
+def test_one_number_given_twice(left_alone):
     # whoever comes second is told, and does not disturb the one who came first
-    program = "rank = 1; print(error_of(join, initialization_timeout=12))"
-    ends = Job("print(error_of(join, initialization_timeout=12))", program, program, count=3).ends()
+    ends = left_alone["a number given twice"].ends()
     refused = [re.search(r"coordinator at \S+: process_id=1 was given twice: process 1 ", end.out) for end in ends[1:]]
     assert sum(match is not None for match in refused) == 1, ends
     # on a busy machine the one who came first may give up before all have met
@@ -123,16 +143,9 @@ def test_one_number_given_twice():
     assert "was refused: process_id=1 was given twice" in ends[0].out, ends
 
 
-def test_other_versions():
-    program = """
-    import pullback.distributed as d
-    if rank == 1:
-        d._versions = lambda: {"pullback": "0.0.1", "jaxlib": "0.1"}
-    print(error_of(join, initialization_timeout=12))
-    """
-    outs = both(program)
+def test_other_versions(left_alone):
     # who comes second is refused, and who came first is told of it
-    for out in outs:
+    for _, out, _ in left_alone["other versions"].ends():
         assert re.search(
             "pullback 0.0.1, jaxlib 0.1 here, but process 0|process 1 .* runs pullback 0.0.1, jaxlib 0.1", out
         )

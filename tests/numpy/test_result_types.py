@@ -3,7 +3,7 @@
 The functions are those that both libraries have and that take one or two arrays. `DIFFERENT` lists what is left.
 """
 
-import functools
+import contextlib
 import inspect
 import itertools
 
@@ -133,17 +133,31 @@ def differences(function):
     module, _, name = function.partition(".")
     ours, theirs = (getattr(library, name) for library in MODULES[module])
     count = 1 if isinstance(theirs, type) else arity(theirs)
-    found, compared = {}, 0
-    for kinds in itertools.product(ALONE if count == 1 else OPERANDS, repeat=count):
-        try:
-            got = types(ours(*[operand(kind, pnp) for kind in kinds]))
-            expected = types(jax.eval_shape(functools.partial(theirs, *[operand(kind, jnp) for kind in kinds])))
-        except Exception:
-            continue
-        compared += 1
-        if got != expected:
-            found[", ".join(kinds)] = (got, expected)
-    return found, compared
+    kinds_of_one = ALONE if count == 1 else OPERANDS
+    operands = {kind: operand(kind, pnp) for kind in kinds_of_one}
+    taken = {}
+    for kinds in itertools.product(kinds_of_one, repeat=count):
+        with contextlib.suppress(Exception):
+            taken[kinds] = types(ours(*[operands[kind] for kind in kinds]))
+    expected = types_of_jax(theirs, taken)
+    found = {", ".join(kinds): (taken[kinds], want) for kinds, want in expected.items() if taken[kinds] != want}
+    return found, len(expected)
+
+
+def types_of_jax(function, operands):
+    """The types of the results for those of the operands that the function takes, found in one trace."""
+    known = {kind: operand(kind, jnp) for kind in ALONE}
+
+    def results():
+        found = {}
+        for kinds in operands:
+            with contextlib.suppress(Exception):
+                result = function(*[known[kind] for kind in kinds])
+                jax.tree.map(jnp.result_type, result)  # refuses what is no array
+                found[kinds] = result
+        return found
+
+    return {kinds: types(result) for kinds, result in jax.eval_shape(results).items()}
 
 
 @pytest.mark.parametrize("function", sorted(names()))
