@@ -15,6 +15,7 @@ from types import FrameType
 PLANNED = "planned, but not written yet"
 DEVICES = "planned: a part of what is for several devices, not written yet"
 INTERNAL = "refused: it is about the inside of JAX"
+OTHER_TOOLS = "refused: it belongs to JAX's other devices, tools or trials"
 
 # module -> pairs of names and the explanation for each of them
 _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
@@ -27,6 +28,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "make_user_context",
             INTERNAL,
         ),
+        ("cloud_tpu_init collect_profile tools", OTHER_TOOLS),
         ("version", "use __version__; under pullback.as_jax, jax.version is there"),
     ),
     "pullback.lax": (("precv psend ragged_all_to_all", DEVICES),),
@@ -74,7 +76,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "buffer_callback compute_on control_deps fused jax2tf key_reuse "
             "mosaic pallas rnn roofline scheduling_groups shard_alike source_mapper topologies transfer "
             "xla_metadata",
-            "refused: it belongs to JAX's other devices, tools or trials",
+            OTHER_TOOLS,
         ),
     ),
     "pullback.experimental.hijax": (
