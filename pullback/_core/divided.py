@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core import numpy_state
+from pullback._core import memory, numpy_state
 
 # the elements of a part: of a kernel of several steps, and of a single loop, in which a part is to last longer than it
 # takes to wake a thread. `fast_paths.py` says from how many on kernels come here; a single loop takes more
 PART, PART_OF_LOOP = 65_536, 262_144
-LARGE_FOR_LOOP = 15 * PART
+LARGE, LARGE_FOR_LOOP = 8 * PART, 15 * PART
 # Python's operators, which kernels are since they are faster on numbers
 _UFUNCS: dict[Any, np.ufunc] = {
     operator.add: np.add,
@@ -132,32 +132,40 @@ def processors() -> int:
 
 def divided(kernel: Callable, values: Sequence[Any], params: dict[str, Any], shape: tuple[int, ...], dtype: Any) -> Any:
     """The result of an elementwise kernel, of a known type, by parts; as a whole where that is not possible."""
-    crew, size = _crew, math.prod(shape)
+    size = math.prod(shape)
     kernel = _UFUNCS.get(kernel, kernel)
     loop = isinstance(kernel, np.ufunc)
-    if loop and size < LARGE_FOR_LOOP:
-        return kernel(*values, **params)
     flat: list[Any] = [_flat(x, shape) for x in values]
-    if any(x is None for x in flat) or crew.helpers == [] or not crew.taken.acquire(blocking=False):
+    if any(x is None for x in flat) or dtype.hasobject:
         return kernel(*values, **params)
+    # NumPy chooses a loop by the operands, so that the result may be of another dtype where theirs differs
+    into = loop and not params and all(x.dtype is dtype or x.dtype == dtype for x in flat)
+    if loop and size < LARGE_FOR_LOOP:
+        return kernel(*values, out=memory.empty(shape, dtype, size)) if into else kernel(*values, **params)
+    out = memory.empty(shape, dtype, size)
+    length = PART_OF_LOOP if loop else PART
+    target, starts = out.reshape(-1), iter(range(0, size, length))
+
+    def job() -> None:
+        for start in starts:  # the interpreter's lock makes each part one thread's
+            part = slice(start, start + length)
+            operands = [x[part] if x.ndim else x for x in flat]
+            if into:
+                kernel(*operands, out=target[part])
+            else:
+                target[part] = kernel(*operands, **params)
+
+    share(job, size >= LARGE)
+    return out
+
+
+def share(job: Callable[[], None], wanted: bool = True) -> None:
+    """Run a job, here alone or in the threads of the helpers too if they are `wanted` and nobody else has them."""
+    crew = _crew
+    if not wanted or crew.helpers == [] or not crew.taken.acquire(blocking=False):
+        return job()
     try:
-        out = np.empty(shape, dtype)
-        length = PART_OF_LOOP if loop else PART
-        target, starts = out.reshape(-1), iter(range(0, size, length))
-        # NumPy chooses a loop by the operands, so that the result may be of another dtype where theirs differs
-        into = loop and not params and all(x.dtype == dtype for x in values)
-
-        def job() -> None:
-            for start in starts:  # the interpreter's lock makes each part one thread's
-                part = slice(start, start + length)
-                operands = [x[part] if x.ndim else x for x in flat]
-                if into:
-                    kernel(*operands, out=target[part])
-                else:
-                    target[part] = kernel(*operands, **params)
-
         crew.run(job)
-        return out
     finally:
         crew.taken.release()
 

@@ -5,15 +5,14 @@ Measured on 2 cores with 1,000,000 elements:
 - compiled sine, cosine and tangent by range reduction and polynomials, which XLA vectorizes, have 15 times the speed of
   XLA's, which call the C library for each element;
 - eager functions whose NumPy kernel computes in double precision (`sin`, `cos`) have 2.5 times the speed if the kernel
-  evaluates the same polynomial, from 4,096 elements on, and 10 times by a compiled program of it; with the
-  same bits: all are rounded once.
-
-The programs take up to 0.2 s to compile: smaller arrays are not worth it.
+  evaluates the same polynomial, from 4,096 elements on, and 9 times by a compiled program of it, see
+  `_xla/block_programs.py`; with the same bits: all are rounded once.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -28,20 +27,23 @@ from pullback._ops.complex_parts import lowering
 from pullback._ops.expressions import Expr, polynomial, where_any, written
 
 if TYPE_CHECKING:
-    from pullback._xla import single_operations
+    from pullback._core import divided, memory
+    from pullback._xla import block_programs
 else:
-    single_operations = LateModule("pullback._xla.single_operations")
+    divided = LateModule("pullback._core.divided")
+    memory = LateModule("pullback._core.memory")
+    block_programs = LateModule("pullback._xla.block_programs")
 
 LARGE = 65_536
-# the elements that a kernel computes in about the time in which its program is compiled
-_A_COMPILATION = 10_000_000
+# the elements that a kernel computes in a part of the time in which its program is compiled, for arrays of all sizes
+_A_COMPILATION = 2_000_000
 _SINGLE, _DOUBLE, _INT = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int32)
 
 
 def in_double_precision(p: Primitive, name: str, quarter: float) -> None:
     """Have the NumPy kernel of a sine of `x + quarter * pi` compute float32 in double precision, and round once.
 
-    NumPy's float32 sine is off by up to 1.5 units in the last place, XLA's is not. Large arrays are passed to the
+    NumPy's float32 sine is off by up to 1.5 units in the last place, XLA's is not. Large arrays are passed to a
     compiled program, once that is worth it; until then `by_blocks` computes them.
     """
     ufunc: Any = p.kernel
@@ -59,9 +61,8 @@ def in_double_precision(p: Primitive, name: str, quarter: float) -> None:
             return ufunc(x)
         if x.size < _MANY:
             return ufunc(x, dtype=_DOUBLE).astype(_SINGLE)
-        aval = make_aval(x.shape, x.dtype)
-        program = single_operations.program_if_worth(large, (aval,), {}, x.size / _A_COMPILATION, options=())
-        return blocks(x) if program is None else program.run([array_of(aval, x)])[0].value
+        program = block_programs.program_if_worth(large, _SINGLE, x.size / _A_COMPILATION)
+        return blocks(x) if program is None else _in_parts(program.run, block_programs.BLOCK, x)
 
     p.kernel = run
     p.has(whole=True)
@@ -95,23 +96,39 @@ _MANY, _BLOCK = 4096, 8192
 _SHIFT = 1.5 * 2.0**52
 
 
+def _in_parts(compute: Callable[[np.ndarray, np.ndarray, int], None], length: int, x: np.ndarray) -> np.ndarray:
+    """The results of what computes those from a start on, `length` of them at most, in all threads if there are many.
+
+    It gets all operands and results, in rows.
+    """
+    out = memory.empty(x.shape, x.dtype, x.size)
+    source, target, starts = x.reshape(-1), out.reshape(-1), iter(range(0, x.size, length))
+
+    def job() -> None:
+        for start in starts:  # the interpreter's lock makes each part one thread's
+            compute(source, target, start)
+
+    divided.share(job, x.size >= LARGE)
+    return out
+
+
 def by_blocks(ufunc: np.ufunc, quarter: float) -> Callable:
     """The sine of `x + quarter * pi` of float32, by the polynomial in double precision."""
+    kept = threading.local()
 
-    def run(x):
-        result = np.empty(x.shape, _SINGLE)
-        source, target = x.reshape(-1), result.reshape(-1)
-        doubles, odd = np.empty((3, _BLOCK)), np.empty(_BLOCK, _INT)
-        for start in range(0, x.size, _BLOCK):
-            part, out = source[start : start + _BLOCK], target[start : start + _BLOCK]
-            n = part.size
-            if -_HUGE < part.min() and part.max() < _HUGE:  # false if there is a nan
-                _sine(part, quarter, out, doubles[:, :n], odd[:n])
-            else:
-                out[:] = ufunc(part, dtype=_DOUBLE)
-        return result
+    def compute(source, target, start):
+        part, out = source[start : start + _BLOCK], target[start : start + _BLOCK]
+        n = part.size
+        if -_HUGE < part.min() and part.max() < _HUGE:  # false if there is a nan
+            try:
+                doubles, odd = kept.memory
+            except AttributeError:
+                doubles, odd = kept.memory = np.empty((3, _BLOCK)), np.empty(_BLOCK, _INT)
+            _sine(part, quarter, out, doubles[:, :n], odd[:n])
+        else:
+            out[:] = ufunc(part, dtype=_DOUBLE)
 
-    return run
+    return lambda x: _in_parts(compute, _BLOCK, x)
 
 
 def _sine(x: np.ndarray, quarter: float, out: np.ndarray, doubles: np.ndarray, odd: np.ndarray) -> None:

@@ -62,7 +62,7 @@ def check_process() -> None:
 def _after_fork() -> None:
     global _left_behind, _starting
     _starting = threading.Lock()
-    if is_started():
+    if is_started() or _inline.cache_info().currsize:
         _left_behind = True
         array_module.install_buffer_reader(read, wait, True)
         # warm calls find their program by the tracing state alone
@@ -71,6 +71,20 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+@cache
+def _inline() -> tuple[Any, Any]:
+    xla_flags()  # XLA reads them now
+    made = xla_client().make_cpu_client(asynchronous=False, num_devices=1).local_devices()[0]
+    return made, _sharding_of(xla_client().DeviceList((made,)))
+
+
+def inline() -> tuple[Any, Any]:
+    """The device of a second client, whose programs run in the thread that calls them, and the sharding on it."""
+    check_process()
+    with _starting:
+        return _inline()
 
 
 # of several processes: makes the client, given the function that does so for one
@@ -137,10 +151,23 @@ def device_list(on: tuple[Any, ...] | None = None) -> Any:
 @cache
 def sharding() -> Any:
     """The sharding of an array that is entirely on the one device."""
+    return _sharding_of(device_list())
+
+
+def _sharding_of(devices: Any) -> Any:
     xc = xla_client()
     replicated = xc.OpSharding()
     replicated.type = xc.OpSharding.Type.REPLICATED
-    return xc._xla.GSPMDSharding(device_list(), replicated)
+    return xc._xla.GSPMDSharding(devices, replicated)
+
+
+def result_handler(aval: ShapedArray, on: Any = None) -> Any:
+    """What takes a result of a program, of this type, from the engine; `on` is its sharding, if not on the device."""
+    make, place = xla_client()._xla.array_result_handler, sharding() if on is None else on
+    try:
+        return make(carrier(aval), place, committed=True, _skip_checks=True)
+    except TypeError:
+        return make(carrier(aval), place, committed=True)
 
 
 def parsed(text: str, as_hlo: bool) -> Any:

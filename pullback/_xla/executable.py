@@ -53,7 +53,7 @@ class Executable:
         self.donated = tuple(donated)
         self.module = module
         self.key = key
-        self.handlers = [_result_handler(engine.carrier(aval)) for aval in self.out_avals]
+        self.handlers = [engine.result_handler(aval) for aval in self.out_avals]
 
     def text(self) -> str:
         """The StableHLO text."""
@@ -73,14 +73,6 @@ class Executable:
         for i in self.donated:
             args[i].delete()
         return results
-
-
-def _result_handler(aval) -> Any:
-    make = engine.xla_client()._xla.array_result_handler
-    try:
-        return make(aval, engine.sharding(), committed=True, _skip_checks=True)
-    except TypeError:
-        return make(aval, engine.sharding(), committed=True)
 
 
 # Programs that may be requested again when nothing holds them any more: those of eager operations, and of eager loops,

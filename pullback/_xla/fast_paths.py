@@ -35,7 +35,7 @@ else:
 
 _enter, _leave = numpy_state.enter, numpy_state.leave
 # the elements from which on an elementwise kernel runs in parts: `divided.py` has the figures
-_DIVIDED = 524_288
+_DIVIDED = 32_768
 
 
 def process_eagerly(self: Any, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:

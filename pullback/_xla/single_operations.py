@@ -24,16 +24,16 @@ from pullback._xla.programs import size_of
 
 
 def program_of(
-    primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any], options: Any = QUICK
+    primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any]
 ) -> Executable | ProgramOfValues:
     """The compiled program of an operation."""
-    key: Any = (primitive, avals, options, *params.items(), *map(kind_of, params.values()))
+    key: Any = (primitive, avals, *params.items(), *map(kind_of, params.values()))
     try:
         program = lasting.get(key)
     except TypeError:
         key, program = None, None
     if program is None:
-        program = compile_jaxpr(single_equation(primitive, avals, params), options=options)
+        program = compile_jaxpr(single_equation(primitive, avals, params), options=QUICK)
         if key is not None:
             lasting.keep(key, program, size_of(program.text()))
     return program
@@ -116,19 +116,18 @@ def run_placed(primitive: Primitive, args: Sequence[Any], params: dict[str, Any]
 
 
 def program_if_worth(
-    primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any], share: float, options: Any = QUICK
+    primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any], share: float
 ) -> Executable | ProgramOfValues | None:
     """The program of an operation, once its kernel has used as much time as a compilation takes; None until then.
 
-    `share` is the time of the kernel as a fraction of a compilation's. `options` are the compiler's: quick, since one
-    operation leaves nothing to fuse, unless its loop is to be vectorized.
+    `share` is the time of the kernel as a fraction of a compilation's.
     """
     if engine.is_left_behind():
         return None
     key = ("spent on", primitive, avals, *params.items())
     spent = lasting.get(key) or 0.0
     if spent >= 1:
-        return program_of(primitive, avals, params, options)
+        return program_of(primitive, avals, params)
     lasting.keep(key, spent + share, 200)
     return None
 
