@@ -23,11 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core import memory, numpy_state
+from pullback._core import allocator, numpy_state
 
 # the elements of a part: of a kernel of several steps, and of a single loop, in which a part is to last longer than it
-# takes to wake a thread. `fast_paths.py` says from how many on kernels come here; a single loop takes more
+# takes to wake a thread
 PART, PART_OF_LOOP = 65_536, 262_144
+# the elements from which on kernels of several steps and single loops run in parts
 LARGE, LARGE_FOR_LOOP = 8 * PART, 15 * PART
 # Python's operators, which kernels are since they are faster on numbers
 _UFUNCS: dict[Any, np.ufunc] = {
@@ -36,6 +37,8 @@ _UFUNCS: dict[Any, np.ufunc] = {
     operator.mul: np.multiply,
     operator.neg: np.negative,
 }
+# this module is loaded when there is a large array: new pages for each result would cost more than the arithmetic
+allocator.keep_freed_memory()
 # beyond this number of threads the memory is what they wait for
 _MOST_THREADS = 4
 
@@ -133,16 +136,18 @@ def processors() -> int:
 def divided(kernel: Callable, values: Sequence[Any], params: dict[str, Any], shape: tuple[int, ...], dtype: Any) -> Any:
     """The result of an elementwise kernel, of a known type, by parts; as a whole where that is not possible."""
     size = math.prod(shape)
+    if size < LARGE:
+        return kernel(*values, **params)
     kernel = _UFUNCS.get(kernel, kernel)
     loop = isinstance(kernel, np.ufunc)
+    if loop and size < LARGE_FOR_LOOP:
+        return kernel(*values, **params)
     flat: list[Any] = [_flat(x, shape) for x in values]
-    if any(x is None for x in flat) or dtype.hasobject:
+    if any(x is None for x in flat) or _crew.helpers == []:
         return kernel(*values, **params)
     # NumPy chooses a loop by the operands, so that the result may be of another dtype where theirs differs
-    into = loop and not params and all(x.dtype is dtype or x.dtype == dtype for x in flat)
-    if loop and size < LARGE_FOR_LOOP:
-        return kernel(*values, out=memory.empty(shape, dtype, size)) if into else kernel(*values, **params)
-    out = memory.empty(shape, dtype, size)
+    into = loop and not params and all(x.dtype == dtype for x in values)
+    out = np.empty(shape, dtype)
     length = PART_OF_LOOP if loop else PART
     target, starts = out.reshape(-1), iter(range(0, size, length))
 
@@ -155,14 +160,14 @@ def divided(kernel: Callable, values: Sequence[Any], params: dict[str, Any], sha
             else:
                 target[part] = kernel(*operands, **params)
 
-    share(job, size >= LARGE)
+    share(job)
     return out
 
 
-def share(job: Callable[[], None], wanted: bool = True) -> None:
-    """Run a job, here alone or in the threads of the helpers too if they are `wanted` and nobody else has them."""
+def share(job: Callable[[], None], several: bool = True) -> None:
+    """Run a job here and, if it is for `several` threads, in those of the helpers, unless another thread has them."""
     crew = _crew
-    if not wanted or crew.helpers == [] or not crew.taken.acquire(blocking=False):
+    if not several or crew.helpers == [] or not crew.taken.acquire(blocking=False):
         return job()
     try:
         crew.run(job)

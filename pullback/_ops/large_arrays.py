@@ -27,11 +27,10 @@ from pullback._ops.complex_parts import lowering
 from pullback._ops.expressions import Expr, polynomial, where_any, written
 
 if TYPE_CHECKING:
-    from pullback._core import divided, memory
+    from pullback._core import divided
     from pullback._xla import block_programs
 else:
     divided = LateModule("pullback._core.divided")
-    memory = LateModule("pullback._core.memory")
     block_programs = LateModule("pullback._xla.block_programs")
 
 LARGE = 65_536
@@ -101,7 +100,7 @@ def _in_parts(compute: Callable[[np.ndarray, np.ndarray, int], None], length: in
 
     It gets all operands and results, in rows.
     """
-    out = memory.empty(x.shape, x.dtype, x.size)
+    out = np.empty(x.shape, x.dtype)
     source, target, starts = x.reshape(-1), out.reshape(-1), iter(range(0, x.size, length))
 
     def job() -> None:

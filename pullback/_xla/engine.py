@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from pullback._core import allocator, dtypes
 from pullback._core import array as array_module
-from pullback._core import dtypes
 from pullback._core.array import ConcreteArray
 from pullback._core.config import config, fixed, forget_traces
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
-from pullback._xla import allocator, mlir, tracebacks
+from pullback._xla import mlir, tracebacks
 
 
 @cache

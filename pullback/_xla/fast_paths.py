@@ -34,7 +34,7 @@ else:
     single_operations = LateModule("pullback._xla.single_operations")
 
 _enter, _leave = numpy_state.enter, numpy_state.leave
-# the elements from which on an elementwise kernel runs in parts: `divided.py` has the figures
+# the elements from which on an elementwise kernel is called by `divided.py`, which keeps the memory of such results
 _DIVIDED = 32_768
 
 

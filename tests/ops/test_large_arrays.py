@@ -8,6 +8,7 @@ import pullback.numpy as pnp
 from pullback import lax
 from pullback._ops import choosing, large_arrays
 from pullback._ops.trig import cos_p, sin_p
+from pullback._xla import background
 
 N = large_arrays.LARGE
 FUNCTIONS = [(lax.sin, np.sin), (lax.cos, np.cos), (lax.tan, np.tan)]
@@ -115,26 +116,47 @@ def test_derivatives_and_batches():
 
 
 @pytest.mark.parametrize(("p", "exact"), [(sin_p, np.sin), (cos_p, np.cos)])
-def test_eager_calls_pass_to_the_program(p, exact, monkeypatch):
+def test_eager_calls_pass_to_one_program_for_all_sizes(p, exact, monkeypatch):
     asked = []
 
-    def program_if_worth(*args, **kwargs):
-        found = through(*args, **kwargs)
-        asked.append(found is not None)
+    def program_if_worth(*args):
+        found = through(*args)
+        asked.append(found)
         return found
 
-    through = large_arrays.single_operations.program_if_worth
-    monkeypatch.setattr(large_arrays.single_operations, "program_if_worth", program_if_worth)
-    monkeypatch.setattr(large_arrays, "_A_COMPILATION", 2 * (N + 7))
-    x = pnp.array(np.resize(numbers(), N + 7))
-    first, second, third = [np.asarray(p.bind(x)) for _ in range(3)]
-    assert asked == [False, False, True]
-    expected = exact(np.asarray(x).astype("float64"))
-    for got in (first, second, third):
-        within_half_a_unit(got, expected)
-    p.bind(x[:9])
-    p.bind(x.astype("float16"))
-    assert len(asked) == 3
+    block = large_arrays.block_programs.BLOCK
+    through = large_arrays.block_programs.program_if_worth
+    monkeypatch.setattr(large_arrays.block_programs, "program_if_worth", program_if_worth)
+    monkeypatch.setattr(large_arrays, "_A_COMPILATION", 5000)
+    pb.clear_caches()
+    x = numbers()
+    p.kernel(x[:5000])
+    p.kernel(x[:5000])
+    jobs = [job for job, _ in large_arrays.block_programs.lasting._kept.values() if type(job) is background.Job]
+    assert asked == [None, None]
+    assert all(job.wait(60) for job in jobs)
+    for size in (4096, block - 1, block, block + 1, 3 * block, N + 7, 2 * N - 1):
+        within_half_a_unit(p.kernel(x[:size]), exact(x[:size].astype("float64")))
+    assert len({id(program) for program in asked[2:]}) == 1
+    assert asked[2] is not None
+    # other layouts
+    rows = x[:60_000].reshape(100, 600)
+    np.testing.assert_array_equal(p.kernel(rows), p.kernel(x[:60_000]).reshape(100, 600))
+    np.testing.assert_array_equal(p.kernel(rows.T), p.kernel(rows).T)
+    np.testing.assert_array_equal(p.kernel(x[:90_000:-3]), p.kernel(x[90_001:])[::-3])
+    # the numbers at the edges, and the smallest ones, which the program's arithmetic takes for zero
+    edges = np.float32([0.0, -0.0, 1e-38, -1e-42, np.inf, -np.inf, np.nan, 3e38, 2.0**20, 1e10, -1e25])
+    got = p.kernel(np.resize(edges, 5500))
+    expected = [p.kernel(one) for one in edges]
+    np.testing.assert_array_equal(got, np.resize(np.float32(expected), 5500))
+    np.testing.assert_array_equal(np.signbit(got[:2]), np.signbit(expected[:2]))
+    assert np.float32(1e-40) * np.float32(2) > 0  # the mode of this thread is as it was
+    # small arrays and other dtypes are not passed
+    asked.clear()
+    p.kernel(x[:9])
+    p.kernel(np.ones(5000, "float16"))
+    p.kernel(x[:0])
+    assert not asked
 
 
 def masks(n):

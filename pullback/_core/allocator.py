@@ -4,7 +4,8 @@ glibc gives each thread memory of its own, and blocks of more than 64 MB, or wha
 are freed. XLA's threads allocate results and intermediate values anew in each run, and the system then clears each page
 again at its first use: that took longer than the computation. Milliseconds of processor time on 2 virtual cores, before
 and after: a product of two arrays of 4,000,000 float32 7.3 and 1.7, of 40,000,000 79 and 12; the gradient of six layers
-of 512 for 2,048 examples 125 and 101.
+of 512 for 2,048 examples 125 and 101; eagerly the gradient of mean(tanh(x)**2 + exp(-x**2)) for 100,000 numbers 1.2 and
+0.4, for 1,000,000 21 and 4.5.
 """
 
 from __future__ import annotations
