@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback._core.array import array_of
 from pullback._core.lazy import LateModule
 from pullback._core.primitive import Primitive
 from pullback._core.types import at_least, make_aval
