@@ -54,6 +54,9 @@ class LateModule:
     def __init__(self, name: str):
         self.__name__ = name
 
+    def __reduce__(self) -> tuple[type[LateModule], tuple[str]]:
+        return LateModule, (self.__name__,)  # functions that are pickled by value take it along
+
     def __getattr__(self, name: str) -> Any:
         value = getattr(import_module(self.__name__), name)
         setattr(self, name, value)  # later lookups do not call this function

@@ -52,6 +52,9 @@ def tail(a: Expr, b: Expr, x: Expr) -> Tail:
     """The smaller tail at x."""
     good = a.is_positive() & b.is_positive() & x.is_("GT", 0.0) & x.is_("LT", 1.0)
     a, b, x = good.choose(a, 1.0), good.choose(b, 1.0), good.choose(x, 0.5)
+    # of a subnormal parameter XLA keeps nothing, and half of its inverse overflows
+    least = 4.0 * float(np.finfo(np.float64 if a.double else np.float32).tiny)
+    a, b = a.maximum(least), b.maximum(least)
     # a sum that overflows belongs to a distribution of width 0
     huge = (a + b).is_("EQ", np.inf)
     a, b = huge.choose(a * 0.125, a), huge.choose(b * 0.125, b)

@@ -4,12 +4,12 @@ That goes for the operations of derivative rules too, so that what they lose by 
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from fuzz.libraries import PULLBACK
-from pullback._xla.evaluate import Evaluator
+from pullback._xla.evaluate import Evaluator, evaluator
 
 # these hand on numbers as they are, and derivative rules compare their results with their operands
 EXACT = frozenset(
@@ -28,6 +28,20 @@ NORMWISE = frozenset(
 
 
 @contextlib.contextmanager
+def _evaluating_by(process_primitive: Callable) -> Iterator[None]:
+    """Within, operations are evaluated by a function in place of the evaluator's method."""
+    exact = Evaluator.process_primitive
+    Evaluator.process_primitive = process_primitive
+    evaluator.transparent = False  # operators pass it by where nothing looks on
+    try:
+        with PULLBACK.t.disable_jit():
+            yield
+    finally:
+        Evaluator.process_primitive = exact
+        evaluator.transparent = True
+
+
+@contextlib.contextmanager
 def rounding(seed: int, size: float, smallest: float) -> Iterator[None]:
     """Within, results have random errors of relative size `size`, those below `smallest` as large ones as it has."""
     rng = np.random.default_rng(seed)
@@ -42,12 +56,8 @@ def rounding(seed: int, size: float, smallest: float) -> Iterator[None]:
             return [moved(x, rng, size, smallest, whole) for x in result]
         return moved(result, rng, size, smallest, whole)
 
-    Evaluator.process_primitive = process_primitive
-    try:
-        with PULLBACK.t.disable_jit():
-            yield
-    finally:
-        Evaluator.process_primitive = exact
+    with _evaluating_by(process_primitive):
+        yield
 
 
 @contextlib.contextmanager
@@ -63,12 +73,8 @@ def largest_number() -> Iterator[list[float]]:
                 largest[0] = max(largest[0], float(np.max(np.abs(value), initial=0.0, where=np.isfinite(value))))
         return result
 
-    Evaluator.process_primitive = process_primitive
-    try:
-        with PULLBACK.t.disable_jit():
-            yield largest
-    finally:
-        Evaluator.process_primitive = exact
+    with _evaluating_by(process_primitive):
+        yield largest
 
 
 def moved(x, rng, size: float, smallest: float, whole: bool = False):

@@ -315,3 +315,17 @@ def test_both_tails_and_their_logarithms_for_tiny_parameters(run, dtype, point):
             if abs(right) > np.finfo(dtype).tiny:
                 # the exponential of numbers of some hundreds
                 assert relative(run(fun)(x, a, b), right) < 600 * np.finfo(dtype).eps, fun
+
+
+@pytest.mark.parametrize("fun", [stats.beta.cdf, stats.beta.sf, stats.beta.logcdf, stats.beta.logsf])
+def test_subnormal_parameters(fun):
+    # of two alike each end has a half; beside a larger one the distribution is at one end
+    with pb.enable_x64(True):
+        half = float(fun(0.3, 1e-310, 1e-310))
+        assert np.isclose(half, np.log(0.5) if "log" in fun.__name__ else 0.5, rtol=1e-6)
+        at_zero, at_one = float(fun(0.3, 1e-310, 2.0)), float(fun(0.3, 2.0, 1e-310))
+    low, high = {"cdf": (1, 0), "sf": (0, 1)}[fun.__name__.removeprefix("log")]
+    if "log" in fun.__name__:
+        at_zero, at_one = np.exp(at_zero), np.exp(at_one)
+    assert abs(at_zero - low) < 1e-300
+    assert abs(at_one - high) < 1e-300
