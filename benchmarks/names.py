@@ -54,6 +54,7 @@ DOCUMENTED = {
 
 # what programs find that run by pullback.as_jax
 UNDER_AS_JAX = {(".", "version")}
+NO_REASON = "no reason is given"
 
 
 class Miss(NamedTuple):
@@ -111,7 +112,7 @@ def reason(module: str, name: str) -> str:
     ours = "pullback" if module == "." else f"pullback.{module}"
     says = missing.entry(ours, name)
     parent, _, last = ours.rpartition(".")
-    return says or missing.entry(parent, last) or "no reason is given"
+    return says or missing.entry(parent, last) or NO_REASON
 
 
 def is_module(module: str, name: str) -> bool:
@@ -182,7 +183,7 @@ def keywords() -> tuple[int, list[Miss]]:
                 continue
             total += 1
             if not anything and not (key in ours and ours[key].kind in by_name):
-                why = KEYWORDS.get(key) or KEYWORDS.get(f"{module}.{name} {key}", "no reason is given")
+                why = KEYWORDS.get(key) or KEYWORDS.get(f"{module}.{name} {key}", NO_REASON)
                 misses.append(Miss(module, f"{name}({key}=)", why))
     return total, misses
 
@@ -193,19 +194,28 @@ def uses(file: Path) -> dict[str, tuple[int, int]]:
     return {name: (int(libraries), int(count)) for name, libraries, count in (line.split("\t") for line in lines)}
 
 
-def is_there(path: str) -> bool:
-    """Return whether pullback has what `path`, such as jax.numpy.sin, names."""
+def is_there(path: str, library: str = "pullback") -> bool:
+    """Return whether a library has what `path`, such as jax.numpy.sin, names."""
     parts = path.split(".")[1:]
-    value: object = importlib.import_module("pullback")
+    value: object = importlib.import_module(library)
     for i, part in enumerate(parts):
         try:
             value = getattr(value, part)
         except AttributeError:
             try:
-                value = importlib.import_module(".".join(["pullback", *parts[: i + 1]]))
+                value = importlib.import_module(".".join([library, *parts[: i + 1]]))
             except ImportError:
                 return False
     return True
+
+
+def reason_of_use(path: str) -> str:
+    """Why a name that libraries use is missing: many use names of former versions of JAX too."""
+    module, _, name = path.removeprefix("jax.").rpartition(".")
+    why = reason(module or ".", name)
+    if why != NO_REASON or is_there(path, "jax"):
+        return why
+    return f"JAX {importlib.import_module('jax').__version__} has none"
 
 
 def show(what: str, total: int, misses: list[Miss]) -> None:
@@ -235,8 +245,7 @@ def main() -> None:
         total, there = (sum(n for _, n in part.values()) for part in (table, absent))
         print(f"uses: {100 * (1 - there / total):.2f} % of {total}, {len(table) - len(absent)} of {len(table)} names")
         for path, (libraries, count) in sorted(absent.items(), key=lambda item: -item[1][0] * item[1][1]):
-            module, _, name = path.removeprefix("jax.").rpartition(".")
-            print(f"  {path} {libraries} libraries, {count} uses: {reason(module or '.', name)}")
+            print(f"  {path} {libraries} libraries, {count} uses: {reason_of_use(path)}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pullback._core.typing import PyTree
 from pullback._higher_order.host.foreign import ForeignCall, effectful_foreign_call_p, foreign_call_p
 from pullback._xla import foreign
 
-__all__ = ["ffi_call", "include_dir", "pycapsule", "register_ffi_target", "register_ffi_type"]
+__all__ = ["ffi_call", "ffi_lowering", "include_dir", "pycapsule", "register_ffi_target", "register_ffi_type"]
 
 
 def include_dir() -> str:
@@ -155,9 +155,12 @@ def ffi_call(
             raise ValueError("ffi_call: a function without types takes no settings, but legacy_backend_config")
         xs = [lift(x) for x in args]
         layouts = (
-            _layouts("input_layouts", input_layouts, [x.ndim for x in xs]),
+            _layouts("ffi_call", "input_layouts", input_layouts, [x.ndim for x in xs]),
             _layouts(
-                "output_layouts", output_layouts if several or output_layouts is None else [output_layouts], ranks
+                "ffi_call",
+                "output_layouts",
+                output_layouts if several or output_layouts is None else [output_layouts],
+                ranks,
             ),
         )
         config = foreign.setting(settings if custom_call_api_version >= 4 else legacy_backend_config or "")
@@ -170,16 +173,98 @@ def ffi_call(
     return ffi_function
 
 
-def _layouts(name: str, given: Sequence[Any] | None, ranks: Sequence[int]) -> tuple[tuple[int, ...] | None, ...]:
+@boundary
+def ffi_lowering(
+    call_target_name: str,
+    *,
+    operand_layouts: Sequence[Any] | None = None,
+    result_layouts: Sequence[Any] | None = None,
+    backend_config: Mapping[str, Any] | str | None = None,
+    skip_ffi_layout_processing: bool = False,
+    has_side_effect: bool = False,
+    api_version: int = 4,
+    operand_output_aliases: Mapping[int, int] | None = None,
+) -> Callable[..., list[Any]]:
+    """A lowering rule of a primitive that calls a registered function.
+
+    Args:
+      call_target_name: the name that it was registered under.
+      operand_layouts, result_layouts: for each array its axes from the fastest varying to the slowest, the reverse of
+        what `ffi_call` takes, as XLA writes them; None: as C has them.
+      backend_config: settings of every call, or the text that functions without types get.
+      skip_ffi_layout_processing: without meaning here: layouts are taken as they are.
+      has_side_effect, api_version, operand_output_aliases: as `has_side_effect`, `custom_call_api_version` and
+        `input_output_aliases` of `ffi_call`.
+
+    Returns: a rule for `interpreters.mlir.register_lowering`; parameters of the primitive are settings of the call. It
+      can be called in a rule of one's own: `ffi_lowering(name)(ctx, *operands, **settings)`.
+    Raises: TypeError for a name that is no text; ValueError, when a program is compiled, for layouts that do not fit.
+
+    >>> import numpy as np, pullback as pb, pullback.numpy as pnp
+    >>> from pullback.interpreters import mlir
+    >>> _ = pb.jit(pnp.linalg.cholesky)(pnp.eye(2))  # the library has LAPACK registered
+    >>> p = pb.extend.core.Primitive("factor")
+    >>> p.multiple_results = True
+    >>> _ = p.def_abstract_eval(lambda a, **settings: (a, pb.core.ShapedArray((), np.int32)))
+    >>> mlir.register_lowering(p, ffi_lowering("lapack_spotrf_ffi", operand_output_aliases={0: 0}))
+    >>> print(p.bind(4 * pnp.eye(2), uplo=np.uint8(ord("L")))[0][0])
+    [2. 0.]
+    """
+    if not isinstance(call_target_name, str):
+        raise TypeError(f"ffi_lowering: call_target_name must be a string, got {described(call_target_name)}")
+    aliases = tuple((operand_output_aliases or {}).items())
+
+    def rule(ctx: Any, /, *operands: Any, **params: Any) -> list[Any]:
+        config: Any = backend_config or {}
+        if isinstance(config, str) and params:
+            raise ValueError(
+                f"ffi_lowering of {call_target_name!r}: backend_config is a text, so that the parameters "
+                f"{', '.join(params)} have no place: leave them out by a rule of one's own"
+            )
+        layouts = [
+            [range(aval.ndim) if axes is None else axes for axes, aval in zip(found, avals, strict=True)]
+            for found, avals in (
+                (_slowest_first("operand_layouts", operand_layouts, ctx.avals_in), ctx.avals_in),
+                (_slowest_first("result_layouts", result_layouts, ctx.avals_out), ctx.avals_out),
+            )
+        ]
+        return foreign.emit_or_build(
+            ctx,
+            operands,
+            ctx.avals_out,
+            foreign.attributes_of_call(
+                call_target_name,
+                len(ctx.avals_out),
+                (layouts[0], layouts[1]),
+                foreign.setting(config if isinstance(config, str) else {**config, **params}),
+                aliases,
+                has_side_effect,
+                api_version,
+            ),
+        )
+
+    return rule
+
+
+def _slowest_first(name: str, given: Sequence[Any] | None, avals: Sequence[Any]) -> Any:
+    orders = [
+        x if x is None or hasattr(x, "major_to_minor") else tuple(x)[::-1] for x in (() if given is None else given)
+    ]
+    return _layouts("ffi_lowering", name, None if given is None else orders, [aval.ndim for aval in avals])
+
+
+def _layouts(
+    function: str, name: str, given: Sequence[Any] | None, ranks: Sequence[int]
+) -> tuple[tuple[int, ...] | None, ...]:
     if given is None:
         return (None,) * len(ranks)
     if len(given) != len(ranks):
-        raise ValueError(f"ffi_call: {name} must have an entry for each of the {len(ranks)} arrays, got {given!r}")
+        raise ValueError(f"{function}: {name} must have an entry for each of the {len(ranks)} arrays, got {given!r}")
     out = []
     for axes, ndim in zip(given, ranks, strict=True):
         order = None if axes is None else tuple(getattr(axes, "major_to_minor", axes))
         if order is not None and sorted(order) != list(range(ndim)):
-            raise ValueError(f"ffi_call: {name} must be orders of the axes of arrays of {ndim} axes, got {axes!r}")
+            raise ValueError(f"{function}: {name} must be orders of the axes of arrays of {ndim} axes, got {axes!r}")
         out.append(order)
     return tuple(out)
 

@@ -10,6 +10,7 @@ from refusals import raises
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import ffi
+from pullback.interpreters import mlir
 
 LOWER = np.uint8(ord("L"))
 INFO = pb.ShapeDtypeStruct((), np.int32)
@@ -57,6 +58,48 @@ def test_with_a_rule():
     log_determinant.defjvps(lambda t, out, a: pnp.trace(pnp.linalg.solve(a, t)))
     np.testing.assert_allclose(log_determinant(A), np.linalg.slogdet(A)[1], rtol=1e-6)
     np.testing.assert_allclose(pb.grad(log_determinant)(A), np.linalg.inv(A), rtol=1e-5)
+
+
+def lowered_by(rule):
+    """A primitive that factors a matrix, by a lowering rule."""
+    p = pb.extend.core.Primitive("factor")
+    p.multiple_results = True
+    p.def_abstract_eval(lambda a, **settings: (a, pb.core.ShapedArray((), np.int32)))
+    mlir.register_lowering(p, rule)
+    return p
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_lowering_rule(compiled):
+    """Layouts are from the fastest axis to the slowest: (0, 1) is column by column, as LAPACK has matrices."""
+    columns = {"operand_layouts": [(0, 1)], "result_layouts": [(0, 1), ()]}
+    p = lowered_by(ffi.ffi_lowering("lapack_spotrf_ffi", operand_output_aliases={0: 0}, **columns))
+
+    def call(a):
+        return p.bind(a, uplo=LOWER)
+
+    out, info = (pb.jit(call) if compiled else call)(pnp.asarray(A))
+    np.testing.assert_allclose(np.tril(out), np.linalg.cholesky(A), rtol=1e-6)
+    assert int(info) == 0
+
+
+def test_a_lowering_rule_within_one_that_builds_operations():
+    from jaxlib.mlir.dialects import stablehlo
+
+    def rule(ctx, x, **settings):
+        return ffi.ffi_lowering("lapack_spotrf_ffi", backend_config=settings)(ctx, stablehlo.add(x, x))
+
+    out, _ = pb.jit(lambda a: lowered_by(rule).bind(a, uplo=LOWER))(A)
+    np.testing.assert_allclose(np.triu(out), np.linalg.cholesky(2 * A).T, rtol=1e-6)
+
+
+def test_lowering_rules_that_are_refused():
+    with raises(TypeError, "ffi_lowering", "call_target_name", "got 3"):
+        ffi.ffi_lowering(3)
+    with raises(ValueError, "ffi_lowering", "operand_layouts", "orders of the axes", "(0,)"):
+        lowered_by(ffi.ffi_lowering("lapack_spotrf_ffi", operand_layouts=[(0,)])).bind(pnp.asarray(A), uplo=LOWER)
+    with raises(ValueError, "lapack_spotrf_ffi", "backend_config is a text", "uplo"):
+        lowered_by(ffi.ffi_lowering("lapack_spotrf_ffi", backend_config="L")).bind(pnp.asarray(A), uplo=LOWER)
 
 
 def test_settings_of_all_kinds():

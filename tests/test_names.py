@@ -18,14 +18,14 @@ MISSING_KEYWORDS = 23
 def test_names():
     total, misses = names.names()
     assert total > 1500
-    assert [miss.path for miss in misses if miss.reason == "no reason is given"] == []
+    assert [miss.path for miss in misses if miss.reason == names.NO_REASON] == []
     assert len(misses) <= MISSING_NAMES
 
 
 def test_keywords():
     total, misses = names.keywords()
     assert total > 3000
-    assert [f"{miss.module}.{miss.name}" for miss in misses if miss.reason == "no reason is given"] == []
+    assert [f"{miss.module}.{miss.name}" for miss in misses if miss.reason == names.NO_REASON] == []
     assert len(misses) <= MISSING_KEYWORDS
 
 
@@ -34,3 +34,8 @@ def test_uses(tmp_path):
     file.write_text("name\tlibraries\tuses\njax.numpy.sin\t3\t10\njax.scipy.special\t1\t1\njax.nothing\t1\t2\n")
     assert names.uses(file)["jax.numpy.sin"] == (3, 10)
     assert [names.is_there(path) for path in names.uses(file)] == [True, True, False]
+
+
+def test_names_of_former_versions_have_a_reason():
+    assert names.reason_of_use("jax.tree_map") == "JAX 0.10.2 has none"
+    assert "belongs to JAX" in names.reason_of_use("jax.experimental.jax2tf")

@@ -58,6 +58,33 @@ def emit_foreign_call(
     """Emit a call of a registered function. `layouts` are axes from the slowest varying to the fastest; `config` is
     made by `setting`.
     """
+    attributes = attributes_of_call(target, len(out_avals), layouts, config, aliases, effectful, version)
+    return ctx.op("stablehlo.custom_call", operands, list(out_avals), attributes)
+
+
+def emit_or_build(ctx: Any, operands: Sequence[Any], out_avals: Sequence[ShapedArray], attributes: str) -> list[Any]:
+    """A call with these attributes, in a rule that emits or in one that builds with values of MLIR's."""
+    if all(isinstance(x, Value) for x in operands):
+        return ctx.op("stablehlo.custom_call", operands, list(out_avals), attributes)
+    from jaxlib.mlir import ir
+
+    named = {a.name: a.attr for a in ir.DictAttr(ir.Attribute.parse(f"{{{attributes}}}"))}
+    types = [ir.Type.parse(tensor_type(aval)) for aval in out_avals]
+    return list(
+        ir.Operation.create("stablehlo.custom_call", results=types, operands=operands, attributes=named).results
+    )
+
+
+def attributes_of_call(
+    target: str,
+    results: int,
+    layouts: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]],
+    config: str,
+    aliases: Sequence[tuple[int, int]],
+    effectful: bool,
+    version: int,
+) -> str:
+    """The attributes of the operation `custom_call`, as text."""
     attributes = [
         f"call_target_name = {_text(target)}",
         f"api_version = {version} : i32",
@@ -69,8 +96,8 @@ def emit_foreign_call(
         ),
     ]
     if aliases:
-        attributes.append(f"output_operand_aliases = [{', '.join(_alias(a, b, len(out_avals)) for a, b in aliases)}]")
-    return ctx.op("stablehlo.custom_call", operands, list(out_avals), ", ".join(attributes))
+        attributes.append(f"output_operand_aliases = [{', '.join(_alias(a, b, results) for a, b in aliases)}]")
+    return ", ".join(attributes)
 
 
 def _alias(operand: int, result: int, results: int) -> str:
