@@ -295,6 +295,8 @@ ENCODINGS = (
 )
 _BY_TYPE = {cls: encoding for encoding in ENCODINGS for cls in encoding.types}
 _BY_NAME = {encoding.name: encoding for encoding in ENCODINGS}
+# what JSON's reader makes of what stands for itself
+_PLAIN = frozenset((int, str, bool, float, type(None)))
 
 
 def write_value(writer: Writer, value: AnyValue, eqn: Equation, where: str) -> Any:
@@ -314,10 +316,11 @@ def write_value(writer: Writer, value: AnyValue, eqn: Equation, where: str) -> A
 
 def read_value(reader: Reader, value: AnyValue, where: str) -> Any:
     """A parameter from a value of JSON. MalformedFileError, with the place, for an encoding that is unknown here."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    kind = type(value)
+    if kind in _PLAIN:
         return value
-    if isinstance(value, list):
-        return tuple([read_value(reader, item, where) for item in value])
+    if kind is list:
+        return tuple([item if type(item) in _PLAIN else read_value(reader, item, where) for item in value])
     if not isinstance(value, dict) or len(value) != 1:
         raise MalformedFileError(where, f"expected an object with one entry, got {value!r:.80}")
     ((name, payload),) = value.items()

@@ -15,6 +15,7 @@ from pullback._core.array import array_of
 from pullback._core.dimension_values import evaluated
 from pullback._core.dimensions import Dimension, Scope
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
+from pullback._core.primitive import Primitive
 from pullback._core.types import ShapedArray, make_aval, matches
 from pullback._core.typing import AnyValue
 from pullback._higher_order.custom.call import DerivedCall
@@ -91,6 +92,7 @@ class ProgramReader:
         self.scope = scope
         self.values = values
         self._types: dict[int, ShapedArray] = {}
+        self._primitives: dict[int, Primitive] = {}
         self._jaxprs: dict[int, Jaxpr] = {}
         self._rules: dict[int, DerivedCall] = {}
         # while a jaxpr is read, its number: those that it holds come before it
@@ -127,7 +129,7 @@ class ProgramReader:
 
     def check_types(self, given: Sequence[Any], expected: Sequence[Any], where: str) -> None:
         """Refuse types that differ."""
-        if len(given) != len(expected) or not all(map(matches, expected, given)):
+        if list(given) != list(expected) and (len(given) != len(expected) or not all(map(matches, expected, given))):
             texts = [", ".join(t.str_short() for t in types) for types in (expected, given)]
             raise MalformedFileError(where, f"expected the types {texts[0]}, got {texts[1]}")
 
@@ -148,9 +150,9 @@ class ProgramReader:
 
     def type(self, number: AnyValue, where: str) -> ShapedArray:
         """A type."""
-        entry = self.entry("types", number, where)
-        known = self._types.get(number)
+        known = self._types.get(number) if type(number) is int else None
         if known is None:
+            entry = self.entry("types", number, where)
             at = f"program.types[{number}]"
             name, shape, weak = self.list_of(entry, at, 3)
             sizes = [self.dimension(d, at) if isinstance(d, str) else d for d in self.list_of(shape, at)]
@@ -159,6 +161,20 @@ class ProgramReader:
             if type(weak) is not bool:
                 raise MalformedFileError(at, f"{weak!r:.40} says nothing about weakness")
             known = self._types[number] = make_aval(tuple(sizes), dtype_named(name, at), weak)
+        return known
+
+    def primitive(self, number: AnyValue, where: str) -> Primitive:
+        """A primitive."""
+        known = self._primitives.get(number) if type(number) is int else None
+        if known is None:
+            name = self.entry("primitives", number, where)
+            known = primitive_named(name) if isinstance(name, str) else None
+            if known is None:
+                raise MalformedFileError(
+                    f"{where}, program.primitives[{number}]",
+                    f"there is no primitive {name!r:.80} here: the file is from {self.document.get('writer')!r:.40}",
+                )
+            self._primitives[number] = known
         return known
 
     def array(self, number: AnyValue, where: str) -> Constant:
@@ -227,14 +243,8 @@ class ProgramReader:
         given = self.list_of(given, where)
         if len(given) not in (3, 4):
             raise MalformedFileError(where, f"an equation has 3 or 4 parts, got {len(given)}")
-        name = self.entry("primitives", given[0], where)
-        primitive = primitive_named(name) if isinstance(name, str) else None
-        if primitive is None:
-            raise MalformedFileError(
-                f"{where}, program.primitives[{given[0]}]",
-                f"there is no primitive {name!r:.80} here: the file is from {self.document.get('writer')!r:.40}",
-            )
-        where = f"{where}, {name}"
+        primitive = self.primitive(given[0], where)
+        where = f"{where}, {primitive.name}"
         invars = self._operands(given[1], values, where)
         params = {
             key: read_value(self, value, f"{where}.{key}")
