@@ -273,6 +273,27 @@ def test_grids_by_slices():
     all_close(pnp.ogrid[0:3, 0:2], jnp.ogrid[0:3, 0:2])
 
 
+@pytest.mark.parametrize("run", [lambda f: f(), lambda f: pb.jit(f)()], ids=["eager", "compiled"])
+@pytest.mark.parametrize("k", [0, 2, -1, -7, 7, 2**31 - 1, -(2**40)])
+def test_diagonals_near_and_far(run, k):
+    """Those that lie outside of the matrix, as far as no 32 bits say, select as NumPy's."""
+    for shape in ((3, 3), (2, 5), (4, 1), (0, 2), (2, 0)):
+        ones = np.ones((2, *shape), np.float32)
+        for ours, numpys in (
+            (lambda shape=shape: pnp.eye(*shape, k, int), np.eye(*shape, k, int)),
+            (lambda shape=shape: pnp.tri(*shape, k), np.tri(*shape, k)),
+            (lambda ones=ones: pnp.tril(ones, k), np.tril(ones, k)),
+            (lambda ones=ones: pnp.triu(ones, k), np.triu(ones, k)),
+        ):
+            np.testing.assert_array_equal(np.asarray(run(ours)), numpys)
+
+
+def test_an_eager_identity_takes_no_positions(monkeypatch):
+    """Its mask is one of NumPy's; with positions and a comparison it took three times as long."""
+    monkeypatch.setattr(pb.lax.iota_p, "kernel", None)
+    np.testing.assert_array_equal(pnp.eye(3), np.eye(3))
+
+
 def test_fromfunction():
     for dtype in (int, float):
         close(

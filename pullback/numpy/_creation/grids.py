@@ -11,8 +11,10 @@ from pullback._api.extended_arrays import moves_entries
 from pullback._api.vectorize import vmap
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
-from pullback._core.array import Array, ArrayLike, lift
+from pullback._core.array import Array, ArrayLike, array_of, lift
 from pullback._core.errors import boundary
+from pullback._core.trace import context
+from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue, Device, DTypeLike, ShapeLike
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
@@ -52,16 +54,27 @@ __all__ = [
     "fromfunction",
 ]
 
-_INT32 = np.dtype(np.int32)
+_INT32, _BOOL = np.dtype(np.int32), np.dtype(bool)
+# a comparison as an operation and as its kernel
+_IS, _AT_LEAST = (eq, np.equal), (ge, np.greater_equal)
 
 
 def _float(dtype: DTypeLike | None) -> np.dtype:
     return dtypes.requested_dtype(dtype, float)
 
 
-def _where_diagonals(name: str, compare: Callable, n: ArrayLike, m: int | None, k: ArrayLike) -> Array:
+def _where_diagonals(
+    name: str, comparison: tuple[Callable, np.ufunc], n: ArrayLike, m: int | None, k: ArrayLike
+) -> Array:
     """The mask of the entries (i, j) of an (n, m) matrix where `i + k` compares to `j`."""
     (rows,), (columns,) = shape_of(name, n), shape_of(name, n if m is None else m)
+    compare, on_host = comparison
+    if type(rows) is type(columns) is type(k) is int:
+        k = min(max(k, -rows), columns)  # what lies farther out selects the same
+        if context.trace.transparent:
+            # as one kernel: the steps of a Kalman filter took 1.3 times as long
+            mask = on_host(np.arange(rows).reshape(rows, 1) + k, np.arange(columns))
+            return array_of(make_aval((rows, columns), _BOOL), mask)
     row = broadcasted_iota(_INT32, (rows, 1), 0)
     if not (type(k) is int and k == 0):
         offset = shape_ops.convert_element_type(as_operand(k, name, 2), _INT32)
@@ -80,7 +93,9 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike | None = None
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
-    return on_device("eye", shape_ops.convert_element_type(_where_diagonals("eye", eq, N, M, k), _float(dtype)), device)
+    return on_device(
+        "eye", shape_ops.convert_element_type(_where_diagonals("eye", _IS, N, M, k), _float(dtype)), device
+    )
 
 
 @boundary
@@ -92,7 +107,7 @@ def identity(n: int, dtype: DTypeLike | None = None) -> Array:
     Array([[1, 0],
            [0, 1]], dtype=int32)
     """
-    return shape_ops.convert_element_type(_where_diagonals("identity", eq, n, None, 0), _float(dtype))
+    return shape_ops.convert_element_type(_where_diagonals("identity", _IS, n, None, 0), _float(dtype))
 
 
 @boundary
@@ -104,7 +119,7 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike | None = None
     Array([[1, 0],
            [1, 1]], dtype=int32)
     """
-    return shape_ops.convert_element_type(_where_diagonals("tri", ge, N, M, k), _float(dtype))
+    return shape_ops.convert_element_type(_where_diagonals("tri", _AT_LEAST, N, M, k), _float(dtype))
 
 
 def _matrix(name: str, m: ArrayLike) -> Array:
@@ -124,7 +139,7 @@ def tril(m: ArrayLike, k: int = 0) -> Array:
            [1., 1.]], dtype=float32)
     """
     x = _matrix("tril", m)
-    return select(_where_diagonals("tril", ge, x.aval.shape[-2], x.aval.shape[-1], k), x, _zero(x))
+    return select(_where_diagonals("tril", _AT_LEAST, x.aval.shape[-2], x.aval.shape[-1], k), x, _zero(x))
 
 
 @moves_entries
@@ -137,7 +152,7 @@ def triu(m: ArrayLike, k: int = 0) -> Array:
            [0., 1.]], dtype=float32)
     """
     x = _matrix("triu", m)
-    return select(_where_diagonals("triu", ge, x.aval.shape[-2], x.aval.shape[-1], k - 1), _zero(x), x)
+    return select(_where_diagonals("triu", _AT_LEAST, x.aval.shape[-2], x.aval.shape[-1], k - 1), _zero(x), x)
 
 
 def _zero(x: Array) -> Array:
@@ -320,7 +335,7 @@ def _with_diagonal(name: str, x: Array, k: ArrayLike) -> Array:
     k = integer(name, "k", k)
     n = x.aval.size + abs(k)
     along = pad(x, _zero(x), [(max(k, 0), max(-k, 0), 0)])
-    return select(_where_diagonals(name, eq, n, n, k), along, _zero(x))
+    return select(_where_diagonals(name, _IS, n, n, k), along, _zero(x))
 
 
 @moves_entries
