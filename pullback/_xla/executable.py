@@ -68,6 +68,8 @@ class Executable:
         """Run on arrays whose types are those the program was compiled for."""
         engine.check_process()
         buffers = [engine.put(a if type(a) is ConcreteArray else array_of(a.aval, a.value)) for a in args]
+        for i in self.donated:
+            args[i]._memory = None  # a program copies what is donated while NumPy has a view of it
         outs = self.execute(buffers).consume_with_handlers(self.handlers)
         results = [array_on_device(aval, out) for aval, out in zip(self.out_avals, outs, strict=True)]
         for i in self.donated:

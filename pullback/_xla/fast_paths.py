@@ -84,6 +84,7 @@ def process_eagerly(self: Any, primitive: Primitive, args: Sequence[Any], params
     array = ConcreteArray()  # inlines array_of
     array.aval = aval
     array._value = out
+    array._memory = False
     if nans_were_debugged[0] and config.debugging:
         nans.inspect_operation(primitive, args, (array,), params)
     return array
@@ -117,6 +118,7 @@ def evaluation_of_one(self: Any, primitive: Primitive, operand: ShapedArray) -> 
         array = ConcreteArray()  # inlines array_of
         array.aval = aval
         array._value = out
+        array._memory = False
         return array
 
     return evaluate
@@ -149,6 +151,7 @@ def evaluation_of_two(
         array = ConcreteArray()  # inlines array_of
         array.aval = aval
         array._value = out
+        array._memory = False
         return array
 
     return evaluate

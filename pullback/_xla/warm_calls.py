@@ -91,7 +91,10 @@ def _run_maker(reading: str, n: int, k: int, m: int, result: str, donated: tuple
     """What makes such functions for n arguments, k constants and m results."""
     fit = " and ".join(f"type(a{i}) is ConcreteArray and a{i}.aval is t{i}" for i in range(n)) or "True"
     # inlines array_on_device, which would cost a call each
-    results = "; ".join(f"o{i} = ConcreteArray(); o{i}.aval = r{i}; o{i}._buffer = b{i}" for i in range(m)) or "pass"
+    made = "o{0} = ConcreteArray(); o{0}.aval = r{0}; o{0}._buffer = b{0}; o{0}._memory = None"
+    results = "; ".join(made.format(i) for i in range(m)) or "pass"
+    # a program copies what is donated while NumPy has a view of it
+    releases = "\n".join(f"        if type(a{i}) is ConcreteArray: a{i}._memory = None" for i in donated)
     deletes = "; ".join(f"type(a{i}) is ConcreteArray and a{i}.delete()" for i in donated) or "pass"
     return _made(
         f"""
@@ -113,6 +116,7 @@ def maker(execute, handlers, types, consts, out_types, unflatten, kind):
             buffers = buffers_of(consts, ({_each("a{}", n)}), types)
             if buffers is None:
                 return MISS
+{releases}
         ({_each("b{}", m)}) = execute(buffers).consume_with_handlers(handlers)
         {results}
         {deletes}
@@ -276,11 +280,15 @@ def _looped(
                 pass
         if buffers is None and (buffers := buffers_of(consts, args, types)) is None:
             return MISS
+        for i in donated:
+            if type(args[i]) is ConcreteArray:
+                args[i]._memory = None  # a program copies what is donated while NumPy has a view of it
         results = []
         for aval, out in zip(out_types, execute(buffers).consume_with_handlers(handlers), strict=True):
             array = ConcreteArray()  # inlines array_on_device
             array.aval = aval
             array._buffer = out
+            array._memory = None
             results.append(array)
         for i in donated:
             if type(args[i]) is ConcreteArray:

@@ -10,6 +10,7 @@ import pytest
 
 import pullback as pb
 import pullback.numpy as pnp
+from pullback._core import array
 
 ALL_DTYPES = [
     "bool",
@@ -316,6 +317,62 @@ def successor(x):
 
 def as_list(x):
     return x.tolist()
+
+
+def test_the_memory_of_a_result_is_looked_up_once(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(array, "_asarray", lambda source: looked_at.append(source) or np.asarray(source))
+    x = of_a_program()
+    first, second = np.asarray(x), np.asarray(x)
+    assert looked_at == [x.buffer, first.base]
+    assert (first.flags.writeable, second.flags.writeable) == (False, False)
+    assert np.shares_memory(first, second)
+    copied = np.array(x)
+    assert copied.flags.writeable
+    assert not np.shares_memory(first, copied)
+    np.testing.assert_array_equal(second, np.full((2, 3), 2))
+    x.delete()
+    np.testing.assert_array_equal(first, np.full((2, 3), 2))
+    with pytest.raises(RuntimeError, match=r"Array f32\[2,3\] has been deleted"):
+        np.asarray(x)
+
+
+def of_a_program():
+    return pb.jit(lambda x: x + 1)(np.ones((2, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [of_a_program, lambda: pnp.full((2, 3), 2.0), lambda: pnp.broadcast_to(pnp.asarray([2.0]), (2, 3))],
+)
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")
+def test_an_array_keeps_its_shape_when_a_view_of_it_gets_another(make):
+    x = make()
+    for _ in range(2):
+        np.asarray(x).dtype = np.int32
+        x.value.sum()
+        view = np.asarray(x)
+        view.shape = (6, 1) if view.flags.c_contiguous else (2, 3, 1)
+        assert (np.asarray(x).shape, np.asarray(x).dtype) == ((2, 3), np.float32)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("count", [1, 300])
+def test_donation_does_not_copy_what_was_read(warm, count):
+    f = pb.jit(lambda *xs: [x + 1 for x in xs], donate_argnums=range(count))
+    start = pb.jit(lambda: [pnp.zeros(100) for _ in range(count)])
+    if warm:
+        f(*start())
+    xs = start()
+    views = [np.asarray(x) for x in xs]
+    places = {view.ctypes.data for view in views}
+    del views
+    ys = f(*xs)
+    assert xs[0].is_deleted()
+    assert {np.asarray(y).ctypes.data for y in ys} == places
+    xs, held = ys, np.asarray(ys[0])
+    ys = f(*xs)
+    assert (held[0], np.asarray(ys[0])[0]) == (1, 2)  # a view that the user holds stays as it is
 
 
 def test_deleted_arrays():
