@@ -247,6 +247,18 @@ def copier() -> Callable[[np.ndarray, ShapedArray], Any]:
     return copied
 
 
+def sharing(aval: ShapedArray) -> tuple[np.ndarray, Any] | None:
+    """An array of NumPy's and a device buffer of the same memory; None if the engine only makes copies.
+
+    Of a dtype that the engine knows; in a process that `check_process` lets pass.
+    """
+    whole = np.zeros(aval.size * aval.dtype.itemsize + 64, np.uint8)
+    start = -whole.ctypes.data % 64  # the engine takes memory that is aligned like this as it is
+    memory = whole[start : start + aval.size * aval.dtype.itemsize].view(aval.dtype).reshape(aval.shape)
+    buffer = xla_client().batched_device_put(aval, sharding(), [memory], [device()], True, enable_x64=True)
+    return (memory, buffer) if np.shares_memory(memory, np.asarray(buffer)) else None
+
+
 def read(buffer: AnyValue, aval: ShapedArray) -> np.ndarray:
     """The NumPy value of a buffer, without a copy if the engine allows it."""
     if _left_behind:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pullback._core.array import ConcreteArray
 from pullback._core.tree import PyTreeDef, tree_structure, treedef_is_leaf
 from pullback._xla.executable import Executable
-from pullback._xla.uploads import buffers_of
+from pullback._xla.uploads import buffers_of, is_small, put_back
 
 
 class _Miss:
@@ -61,7 +61,7 @@ def call_of(
         reading = _reading(kind)
         if reading is not None:
             result = _building(out_tree) or f"unflatten([{_each('o{}', m)}])"
-            maker = _run_maker(reading, n, k, m, result, donated)
+            maker = _run_maker(reading, n, k, m, result, donated, _witness(program))
             return maker(program.execute, program.handlers, types, consts, program.out_avals, out_tree.unflatten, kind)
     return call_on_leaves(kind, _looped(program, types, out_tree, consts, donated))
 
@@ -87,7 +87,9 @@ def call_on_leaves(kind: Kind, run: Callable[[Sequence[Any]], Any]) -> Call:
 
 
 @functools.lru_cache(1024)
-def _run_maker(reading: str, n: int, k: int, m: int, result: str, donated: tuple[int, ...]) -> Callable[..., Call]:
+def _run_maker(
+    reading: str, n: int, k: int, m: int, result: str, donated: tuple[int, ...], witness: int | None
+) -> Callable[..., Call]:
     """What makes such functions for n arguments, k constants and m results."""
     fit = " and ".join(f"type(a{i}) is ConcreteArray and a{i}.aval is t{i}" for i in range(n)) or "True"
     # inlines array_on_device, which would cost a call each
@@ -105,6 +107,7 @@ def maker(execute, handlers, types, consts, out_types, unflatten, kind):
     is_static = kind.is_static
     def call(args, kwargs):
 {reading}
+        taken = None
         try:
             if {fit}:
                 buffers = [{_each("c{}._buffer", k)}{_each("a{}._buffer", n)}]
@@ -113,17 +116,29 @@ def maker(execute, handlers, types, consts, out_types, unflatten, kind):
         except AttributeError:
             buffers = None
         if buffers is None:
-            buffers = buffers_of(consts, ({_each("a{}", n)}), types)
+            taken = {"None" if witness is None else "[]"}
+            buffers = buffers_of(consts, ({_each("a{}", n)}), types, {donated}, taken)
             if buffers is None:
                 return MISS
 {releases}
         ({_each("b{}", m)}) = execute(buffers).consume_with_handlers(handlers)
+        if taken: put_back(taken, b{witness})
         {results}
         {deletes}
         return {result}
     return call
 """
     )
+
+
+def _witness(program: Executable) -> int | None:
+    """A result that tells when a program has run, for the staging buffers that it may take then; None if it has none.
+
+    Not one that is large, since it is held until the next call.
+    """
+    if program.module.callbacks or program.module.waits:
+        return None
+    return next((i for i, aval in enumerate(program.out_avals) if is_small(aval)), None)
 
 
 @functools.lru_cache(1024)
@@ -141,7 +156,12 @@ def maker(run, kind):
 
 
 def _made(source: str) -> Callable[..., Call]:
-    names: dict[str, Any] = {"ConcreteArray": ConcreteArray, "MISS": MISS, "buffers_of": buffers_of}
+    names: dict[str, Any] = {
+        "ConcreteArray": ConcreteArray,
+        "MISS": MISS,
+        "buffers_of": buffers_of,
+        "put_back": put_back,
+    }
     exec(source, names)
     return names["maker"]
 
@@ -270,6 +290,7 @@ def _looped(
 ) -> Callable[[Sequence[Any]], Any]:
     """The part of the generated functions that follows reading, with loops."""
     execute, handlers, out_types, kinds = program.execute, program.handlers, program.out_avals, {ConcreteArray}
+    witness = _witness(program)
 
     def run(args):
         buffers: Any = None
@@ -278,13 +299,20 @@ def _looped(
                 buffers = [*map(_buffer, consts), *map(_buffer, args)]
             except AttributeError:
                 pass
-        if buffers is None and (buffers := buffers_of(consts, args, types)) is None:
-            return MISS
+        taken: list[Any] | None = None
+        if buffers is None:
+            taken = None if witness is None else []
+            buffers = buffers_of(consts, args, types, donated, taken)
+            if buffers is None:
+                return MISS
         for i in donated:
             if type(args[i]) is ConcreteArray:
                 args[i]._memory = None  # a program copies what is donated while NumPy has a view of it
+        outs = execute(buffers).consume_with_handlers(handlers)
+        if taken:
+            put_back(taken, outs[witness])
         results = []
-        for aval, out in zip(out_types, execute(buffers).consume_with_handlers(handlers), strict=True):
+        for aval, out in zip(out_types, outs, strict=True):
             array = ConcreteArray()  # inlines array_on_device
             array.aval = aval
             array._buffer = out
