@@ -17,6 +17,7 @@ from pullback._core.lazy import attributes as _attributes
 from pullback._core.typing import Placement
 from pullback._higher_order.control.associative_scan import associative_scan
 from pullback._ops.gather_numpy import CLIP, GatherScatterMode, mode_of
+from pullback._ops.reduce import highest, lowest
 from pullback._ops.sharding_constraint import laid_out
 from pullback.custom_derivatives import custom_jvp
 from pullback.numpy._elementwise.promotion import as_operand, integer
@@ -25,11 +26,11 @@ __all__ = ["segment_max", "segment_min", "segment_prod", "segment_sum"]
 
 
 def _lowest(dtype: np.dtype) -> Any:
-    return -np.inf if dtypes.is_inexact(dtype) else False if dtype.kind == "b" else dtypes.iinfo(dtype).min
+    return -np.inf if dtypes.is_complex(dtype) else lowest(dtype)
 
 
 def _highest(dtype: np.dtype) -> Any:
-    return np.inf if dtypes.is_inexact(dtype) else True if dtype.kind == "b" else dtypes.iinfo(dtype).max
+    return np.inf if dtypes.is_complex(dtype) else highest(dtype)
 
 
 @boundary

@@ -85,9 +85,8 @@ class TypePromotionError(ValueError):
 
 # -- Predicates. An unknown dtype (float0, object, str) is none of these. --------------------------------
 
-_IS_INTEGER = frozenset(_SIGNED + _UNSIGNED)
-_IS_FLOAT = frozenset(_FLOAT)
-_IS_COMPLEX = frozenset(_COMPLEX)
+_IS_UNSIGNED, _IS_INTEGER = frozenset(_UNSIGNED), frozenset(_SIGNED + _UNSIGNED)
+_IS_FLOAT, _IS_COMPLEX = frozenset(_FLOAT), frozenset(_COMPLEX)
 _IS_INEXACT = _IS_FLOAT | _IS_COMPLEX
 
 
@@ -108,6 +107,10 @@ def is_bool(dtype: np.dtype) -> bool:
 
 def is_integer(dtype: np.dtype) -> bool:
     return dtype in _IS_INTEGER
+
+
+def is_unsigned(dtype: np.dtype) -> bool:
+    return dtype in _IS_UNSIGNED  # the kind of uint4 is not NumPy's "u"
 
 
 def is_float(dtype: np.dtype) -> bool:

@@ -80,7 +80,7 @@ def start(name: str, i: AnyValue, length: int, allow_negative: bool = True) -> A
     index = lift(i)
     if index.aval.ndim or not dtypes.is_integer(index.aval.dtype):
         raise TypeError(f"{name}: starts must be integer scalars, got {index.aval.str_short()}")
-    if index.aval.dtype.kind == "u":
+    if dtypes.is_unsigned(index.aval.dtype):
         if isinstance(index, ConcreteArray):
             return start(name, int(index.value), length)
         return as_index(index) if index.aval.dtype.itemsize >= 4 else index
@@ -99,7 +99,7 @@ def as_index(x: Array) -> Array:
     if dtype.itemsize >= 4 and dtype != _INDEX:
         limits = np.iinfo(np.int32)
         x = elementwise.min(x, scalar(x, limits.max))
-        x = x if dtype.kind == "u" else elementwise.max(x, scalar(x, limits.min))
+        x = x if dtypes.is_unsigned(dtype) else elementwise.max(x, scalar(x, limits.min))
     return convert_element_type(x, _INDEX)
 
 

@@ -371,7 +371,7 @@ def _pow_kernel(x, y):
     # integers to a negative power: 1 and -1 have an inverse, for the others the quotient 1 / x**-y is 0
     one = x.dtype.type(1)
     power = np.power(x, np.where(y < 0, x.dtype.type(0), y))
-    if x.dtype.kind == "u":
+    if dtypes.is_unsigned(x.dtype):
         return power
     minus = x == -one
     inverse = np.where(x == one, one, np.where(minus, np.where(y % 2 == 0, one, -one), x.dtype.type(0)))
@@ -386,7 +386,7 @@ def _integer_to_integer(x, y):
         return [base * base, exponent.op("stablehlo.shift_right_logical", 1), odd.choose(result * base, result)]
 
     power = iterate([x, y, x * 0 + 1], step, lambda base, exponent, result: exponent.is_("NE", 0))[2]
-    if x.value.aval.dtype.kind == "u":
+    if dtypes.is_unsigned(x.value.aval.dtype):
         return power
     odd = (y & 1).is_("NE", 0)
     inverse = x.is_("EQ", 1).choose(1, x.is_("EQ", -1).choose(odd.choose(x, x * 0 + 1), 0))

@@ -114,7 +114,7 @@ def fill_for(dtype: np.dtype, fill_value: ArrayLike | None) -> Any:
     if dtype.kind == "b":
         return np.True_
     limits = dtypes.iinfo(dtype)
-    return dtype.type(limits.max if dtype.kind == "u" or dtype == dtypes.uint4 else limits.min)
+    return dtype.type(limits.max if dtypes.is_unsigned(dtype) else limits.min)
 
 
 class _Addresses(NamedTuple):

@@ -108,7 +108,7 @@ def signed(ctx: Block, indices: Value) -> Value:
     """Indices in a dtype that XLA reads correctly: it reads unsigned ones as signed, and narrow ones by their range."""
     dtype = indices.aval.dtype
     wide = np.dtype(np.int64 if dtype.itemsize == 8 else np.int32)
-    if dtype.kind == "u" and dtype.itemsize >= 4:
+    if dtypes.is_unsigned(dtype) and dtype.itemsize >= 4:
         indices = ctx.op("stablehlo.minimum", [indices, ctx.full_like(indices, dtypes.iinfo(wide).max)])
     return ctx.convert(indices, wide)
 

@@ -51,9 +51,10 @@ def highest(dtype: np.dtype) -> Any:
 
 
 def _infinity(dtype, sign):
-    # some 8-bit floats have no infinity
+    # some 8-bit floats have no infinity, and one has no negative numbers
     infinity = np.asarray(sign * np.inf).astype(dtype)[()]
-    return infinity if not np.isnan(infinity) else sign * dtypes.finfo(dtype).max
+    limits = dtypes.finfo(dtype)
+    return infinity if not np.isnan(infinity) else limits.max if sign > 0 else limits.min
 
 
 def _axes(name: str, x: Array, axes: Sequence[int]) -> tuple[int, ...]:
@@ -207,7 +208,7 @@ reduce_and_p: Primitive = _bit_reduction(
     "reduce_and",
     np.bitwise_and,
     "stablehlo.and",
-    lambda dtype: True if dtype.kind == "b" else highest(dtype) if dtype.kind == "u" else -1,
+    lambda dtype: True if dtype.kind == "b" else highest(dtype) if dtypes.is_unsigned(dtype) else -1,
 )
 reduce_or_p: Primitive = _bit_reduction("reduce_or", np.bitwise_or, "stablehlo.or", lambda dtype: 0)
 reduce_xor_p: Primitive = _bit_reduction("reduce_xor", np.bitwise_xor, "stablehlo.xor", lambda dtype: 0)

@@ -279,7 +279,7 @@ def clamp(min: ArrayLike, x: ArrayLike, max: ArrayLike) -> Array:
 
 @written
 def _gcd_lower(x, y):
-    pair = [x, y] if x.value.aval.dtype.kind == "u" else [x.abs(), y.abs()]
+    pair = [x, y] if dtypes.is_unsigned(x.value.aval.dtype) else [x.abs(), y.abs()]
 
     def step(n, a, b):
         done = b.is_("EQ", 0)

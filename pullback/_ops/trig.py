@@ -265,7 +265,7 @@ conj_p.transpose = lambda ct, x: [conj(ct)]
 
 
 def _sign_lower(ctx, x):
-    if x.aval.dtype.kind == "u":
+    if dtypes.is_unsigned(x.aval.dtype):
         return ctx.op("stablehlo.minimum", [x, ctx.full_like(x, 1)])
     if dtypes.is_complex(x.aval.dtype):
         return lowering("stablehlo.sign")(ctx, x)
@@ -331,4 +331,4 @@ def abs(x: ArrayLike) -> Array:
     5.0
     """
     x = lift(x)
-    return x if x.aval.dtype.kind == "u" else abs_p.bind(x)
+    return x if dtypes.is_unsigned(x.aval.dtype) else abs_p.bind(x)

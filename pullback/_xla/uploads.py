@@ -138,12 +138,12 @@ def _stands_for(x: np.ndarray | np.generic, aval: ShapedArray) -> bool:
 
 
 def _number(x: Any, kind: type, aval: ShapedArray) -> Any:
-    """The buffer of a Python number, the same one if it was passed before; not of zero, since 0. == -0."""
+    """The buffer of a Python number, the same one if it was passed before; not of zero or such a part: 0. == -0."""
     key = (x, aval)
     known = _numbers.get(key)
     if known is None or known.is_deleted():  # donated to a program
         known = copier()(np.array(x if kind is int else aval.dtype.type(x), aval.dtype), aval)
-        if x and x == x:
+        if x == x and (x.real and x.imag if kind is complex else x):
             if len(_numbers) >= _NUMBERS_LIMIT:
                 _numbers.clear()
             _numbers[key] = known

@@ -478,6 +478,6 @@ def rademacher(
     """
     words = words_of("rademacher", key)
     dtype = dtypes.requested_dtype(dtype, int)
-    if dtype.kind in "bu":
+    if dtypes.is_bool(dtype) or dtypes.is_unsigned(dtype):
         raise ValueError(f"rademacher: dtype must be one that holds -1, got {dtype.name}")
     return laid_out("rademacher", sign_samples(words, shape_of("rademacher", shape), dtype), out_sharding)

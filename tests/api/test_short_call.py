@@ -468,3 +468,12 @@ def test_reading_a_result_calls_one_python_function():
     y.delete()
     with pytest.raises(RuntimeError, match="deleted"):
         np.asarray(y)
+
+
+def test_complex_numbers_that_differ_in_the_sign_of_a_zero():
+    # the buffers of Python's numbers are remembered, and such numbers are equal
+    root, power = pb.jit(pnp.sqrt), pb.jit(lambda z: 1j * pnp.log(z))
+    for _ in range(3):
+        assert root(complex(-1, 0.0)) == 1j
+        assert root(complex(-1, -0.0)) == -1j
+        assert power(complex(-1, 0.0)).real < 0 < power(complex(-1, -0.0)).real

@@ -95,7 +95,7 @@ def _floor_divide(x: Array, y: Array) -> Array:
     if dtypes.is_float(dtype):
         return _divmod_float(x, y)[0] if dtype == _DOUBLE else floor_quotient_p.bind(x, y)
     quotient = e.div_p.bind(x, y)
-    if dtype.kind == "u":
+    if dtypes.is_unsigned(dtype):
         return quotient
     rest = rem_p.bind(x, y)
     below = c.and_p.bind(c.ne_p.bind(trig.sign_p.bind(x), trig.sign_p.bind(y)), c.ne_p.bind(rest, scalar(rest, 0)))
@@ -123,7 +123,7 @@ def _rest(x: Array, y: Array) -> Array:
 
 def _remainder(x: Array, y: Array) -> Array:
     rest = _rest(x, y)
-    if x.aval.dtype.kind == "u":
+    if dtypes.is_unsigned(x.aval.dtype):
         return rest
     zero = scalar(y, 0)
     below = c.and_p.bind(c.ne_p.bind(c.lt_p.bind(rest, zero), c.lt_p.bind(y, zero)), c.ne_p.bind(rest, zero))
@@ -258,7 +258,7 @@ def positive(x: ArrayLike, /) -> Array:
 
 
 def _has_no_sign(dtype):
-    return dtype.kind in "bu"
+    return dtypes.is_bool(dtype) or dtypes.is_unsigned(dtype)
 
 
 absolute: UfuncOfOne = unary(

@@ -132,7 +132,7 @@ def ldexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     if kind.itemsize > 4 or kind == np.uint32:
         # far beyond the exponents of floats, and not to be wrapped around
         x2 = e.min(x2, kind.type(2**31 - 1))
-        x2 = x2 if kind.kind == "u" else e.max(x2, kind.type(-(2**31)))
+        x2 = x2 if dtypes.is_unsigned(kind) else e.max(x2, kind.type(-(2**31)))
     return special.scale(x1, shape.convert_element_type(x2, np.int32))
 
 

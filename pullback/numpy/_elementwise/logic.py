@@ -195,7 +195,7 @@ def right_shift(x: Array, y: Array, /) -> Array:
     >>> print(pnp.right_shift(-8, 2))
     -2
     """
-    return (c.shift_right_logical_p if x.aval.dtype.kind == "u" else c.shift_right_arithmetic_p).bind(x, y)
+    return (c.shift_right_logical_p if dtypes.is_unsigned(x.aval.dtype) else c.shift_right_arithmetic_p).bind(x, y)
 
 
 bitwise_left_shift: UfuncOfTwo = left_shift
@@ -212,7 +212,7 @@ def bitwise_count(x: Array, /) -> Array:
     """
     if x.aval.dtype.kind == "b":
         return shape.convert_element_type(x, np.uint8)
-    x = x if x.aval.dtype.kind == "u" else trig.abs_p.bind(x)
+    x = x if dtypes.is_unsigned(x.aval.dtype) else trig.abs_p.bind(x)
     return shape.convert_element_type(c.population_count_p.bind(x), np.uint8)
 
 
@@ -238,7 +238,7 @@ def lcm(x1: Array, x2: Array) -> Array:
     divisor = special.gcd(x1, x2)
     divisor = c.select_p.bind(c.eq_p.bind(divisor, scalar(divisor, 0)), scalar(divisor, 1), divisor)
     multiple = e.mul_p.bind(x1, e.div_p.bind(x2, divisor))
-    return multiple if x1.aval.dtype.kind == "u" else trig.abs_p.bind(multiple)
+    return multiple if dtypes.is_unsigned(x1.aval.dtype) else trig.abs_p.bind(multiple)
 
 
 # --- tests of numbers ---

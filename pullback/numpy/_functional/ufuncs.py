@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pullback._api.vectorize import vmap
+from pullback._core import dtypes
 from pullback._core.arguments import check_callable
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary, function_name
@@ -248,7 +249,7 @@ class ufunc(metaclass=_UfuncType):
         x = self._operand(name, a, dtype)
         i = r.one_axis(name, axis, x.aval.ndim)
         starts = as_array(name, indices)
-        if starts.aval.ndim != 1 or starts.aval.dtype.kind not in "iu":
+        if starts.aval.ndim != 1 or not dtypes.is_integer(starts.aval.dtype):
             raise TypeError(f"{name}: indices must be a vector of integers, got {starts.aval.str_short()}")
         way = self._ways["reduceat"]
         if way is not None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pullback._api.extended_arrays import moves_entries
+from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, NestedArrayLike, distinct
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
@@ -94,7 +95,7 @@ def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, 
     _refuse_inplace("put", inplace)
     x, index = as_operand(a, "put", 0), as_operand(ind, "put", 1)
     values = operand_for(v, "put", 2, x.aval.dtype)
-    if index.aval.dtype.kind not in "iub":
+    if not (dtypes.is_integer(index.aval.dtype) or dtypes.is_bool(index.aval.dtype)):
         raise TypeError(f"put: ind must be of integers, got {index.aval.str_short()}: convert it with .astype(int)")
     size, count = x.aval.size, index.aval.size
     if not count or not values.aval.size:
@@ -199,9 +200,9 @@ def _positions(name: str, obj: int | slice | NestedArrayLike, n: int) -> np.ndar
         return value.nonzero()[0]
     if value.size == 0:
         return np.zeros(0, np.int64)
-    if value.dtype.kind not in "iu":
+    if not dtypes.is_integer(value.dtype):
         raise IndexError(f"{name}: positions must be integers, got {value.dtype.name}")
-    return value
+    return value if value.dtype.isbuiltin == 1 else value.astype(np.int64)  # NumPy indexes with no other ones
 
 
 @moves_entries
@@ -226,7 +227,7 @@ def delete(
     if (
         isinstance(obj, Tracer)
         and obj._known() is None
-        and obj.aval.dtype.kind in "iu"
+        and dtypes.is_integer(obj.aval.dtype)
         and (assume_unique_indices or obj.aval.size <= 1)
     ):
         return _without(x, obj, i)

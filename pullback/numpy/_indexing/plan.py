@@ -302,7 +302,7 @@ def counted(p: np.ndarray | Array, n: int, wrap: bool) -> Any:
         if not (p < 0).any():
             return p
         p = lift(within_int32(p).astype(np.int32))
-    if p.aval.dtype.kind != "u" and wrap:
+    if not dtypes.is_unsigned(p.aval.dtype) and wrap:
         if at_least(n, dtypes.iinfo(p.aval.dtype).max + 1) or isinstance(n, Dimension):
             p = shape_ops.convert_element_type(p, _INT32)
         p = select(lt(p, scalar(p, 0)), add(p, scalar(p, n)), p)
@@ -312,7 +312,7 @@ def counted(p: np.ndarray | Array, n: int, wrap: bool) -> Any:
 def within_int32(p: np.ndarray) -> np.ndarray:
     """Indices as int32; values beyond its range stay out of bounds."""
     limits = np.iinfo(np.int32)
-    if p.dtype.kind == "u":
+    if dtypes.is_unsigned(p.dtype):
         return np.minimum(p, limits.max) if p.dtype.itemsize >= 4 else p
     return np.clip(p, limits.min, limits.max) if p.dtype.itemsize > 4 else p
 
