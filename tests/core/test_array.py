@@ -458,3 +458,43 @@ def test_the_class_is_not_called_and_the_traceback_ends_at_the_call():
     with pytest.raises(TypeError, match=r"use pullback\.numpy\.array") as caught:
         pb.Array([1, 2])
     assert caught.traceback[-1].path == Path(__file__)
+
+
+def ones_from(offset):
+    """Four million ones of float32, whose first byte is so many bytes after a multiple of 64."""
+    memory = np.zeros(16_000_128, np.uint8)
+    first = -memory.ctypes.data % 64 + offset
+    x = memory[first : first + 16_000_000].view(np.float32)
+    x[:] = 1
+    return x
+
+
+@pytest.mark.parametrize("offset", [0, 4, 16])
+@pytest.mark.parametrize(
+    "move",
+    [
+        pnp.asarray,
+        pnp.array,
+        pb.device_put,
+        pb.jit(lambda x: 1.0 * x),
+        pb.jit(lambda x: {"a": [x, -x]}),
+    ],
+    ids=["asarray", "array", "device_put", "jit", "jit_to_a_tree"],
+)
+def test_numpy_arrays_may_be_written_to_after_a_call(move, offset):
+    """JAX reads them later, or shares their memory: findings/jax_numpy_arguments_read_later.sh."""
+    for _ in range(3):  # the first call, and warm ones
+        x = ones_from(offset)
+        y = move(x)
+        x[:] = 2
+        first = pb.tree.leaves(y)[0]
+        assert (np.asarray(first) == 1).all()
+
+
+@pytest.mark.parametrize("may_alias", [None, True, False])
+def test_an_array_on_the_device_has_its_own_memory(may_alias):
+    x = ones_from(0)
+    y = pb.device_put(x, may_alias=may_alias)
+    y.block_until_ready()
+    x[:] = 2
+    assert y[0] == 1
