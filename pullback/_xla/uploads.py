@@ -30,6 +30,8 @@ _NUMBERS = {float, int, bool, complex}
 # ready the program has run. They are taken from these lists and put back, so that a buffer has one user at a time.
 _Stage = tuple[np.ndarray, Any, Any]
 _free: dict[ShapedArray, list[_Stage]] = {}
+# the list of types whose buffers have memory of their own, as on a GPU: it stays empty
+_NONE: list[_Stage] = []
 _TYPES_LIMIT = 256
 # in bytes: larger arrays take as long to copy as to pass
 _SMALL = 16_384
@@ -52,8 +54,9 @@ def _staged(x: Any, aval: ShapedArray, taken: list[Any]) -> Any:
     try:
         memory, buffer, last = stage = free.pop()
     except IndexError:
-        made = sharing(aval)
+        made = None if free is _NONE else sharing(aval)
         if made is None:
+            _free[aval] = _NONE
             return None
         memory, buffer = made
     else:

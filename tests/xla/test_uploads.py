@@ -156,3 +156,14 @@ def test_numbers_that_do_not_fit_are_named():
         assert f(1.5) == 2.5
         assert np.isinf(f(np.full(2, 1e300))).all()
         np.testing.assert_array_equal(f(np.array([2**32 + 5])), [6])
+
+
+def test_memory_of_the_device_is_asked_for_once(monkeypatch):
+    """On a GPU a buffer has memory of its own: to find that out takes a transfer there and back."""
+    asked = []
+    monkeypatch.setattr(uploads, "sharing", asked.append)
+    monkeypatch.setattr(uploads, "_free", {})
+    double = pb.jit(lambda x: 2 * x)
+    for i in range(5):
+        np.testing.assert_array_equal(double(np.full(3, i, np.float32)), np.full(3, 2 * i, np.float32))
+    assert len(asked) == 1
