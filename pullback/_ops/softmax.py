@@ -143,79 +143,86 @@ def _lower_logsumexp(ctx: Block, x: Value, axes: tuple[int, ...]) -> Value:
 # --- the same on the host, in float32 at least ---
 
 
+def _host_largest(x, axes):
+    if x.size == 0:
+        return np.max(x, axes, keepdims=True, initial=-np.inf)
+    return np.maximum.reduce(x, axes, keepdims=True)  # what `np.max` calls, 1.5 µs sooner
+
+
 def _host(x, axes):
-    """The shift, the largest element, the exponentials, and R."""
+    """The operand in float32 at least, the shift, the exponentials, and R."""
     x = x.astype(_SINGLE) if x.dtype.itemsize < 4 else x
-    largest = np.max(x, axes, keepdims=True, initial=-np.inf) if x.size == 0 else np.max(x, axes, keepdims=True)
+    largest = _host_largest(x, axes)
     shift = np.where(np.isfinite(largest), largest, x.dtype.type(0))
     terms = np.subtract(x, shift, out=np.empty_like(x))
     np.exp(terms, out=terms)
     total = host_sum(terms, axes)
     rest = total - x.dtype.type(1)
     alone = (total >= 1) & (total < 2)
-    if alone.any():
+    if np.count_nonzero(alone):
         largest_ones = x == shift
         np.copyto(terms, 0, where=largest_ones)
         rest = np.where(alone, host_sum(terms, axes), rest)
         np.copyto(terms, 1, where=largest_ones)
-    return x, shift, largest, terms, rest
+    return x, shift, terms, rest
 
 
 def _host_softmax(x, axes):
-    x, _, _, terms, rest = _host(x, axes)
-    return np.divide(terms, np.where(rest == -1, x.dtype.type(1), rest + x.dtype.type(1)), out=terms)
+    x, _, terms, rest = _host(x, axes)
+    return np.divide(terms, _host_total(rest), out=terms)
 
 
 def _softmax_kernel(x, axes, empty):
     if empty:
         return _host_softmax(x, axes)
     x = x.astype(_SINGLE) if x.dtype.itemsize < 4 else x
-    largest = np.max(x, axes, keepdims=True, initial=-np.inf) if x.size == 0 else np.max(x, axes, keepdims=True)
+    largest = _host_largest(x, axes)
     terms = np.subtract(x, largest, out=np.empty_like(x))
     np.exp(terms, out=terms)
     return np.divide(terms, host_sum(terms, axes), out=terms)
 
 
-def _host_log(largest, rest):
-    return np.where(largest == np.inf, largest, np.log1p(rest))
-
-
 def _log_softmax_kernel(x, axes):
-    x, shift, largest, _, rest = _host(x, axes)
+    x, shift, _, rest = _host(x, axes)
     out = np.subtract(x, shift, out=np.empty_like(x))
-    return np.subtract(out, _host_log(largest, rest), out=out)
+    return np.subtract(out, np.log1p(rest), out=out)
 
 
 def _logsumexp_kernel(x, axes):
-    _, shift, largest, _, rest = _host(x, axes)
-    return np.squeeze(shift + _host_log(largest, rest), axes)[()]
+    _, shift, _, rest = _host(x, axes)
+    return (shift + np.log1p(rest)).squeeze(axes)[()]
+
+
+def _host_total(rest):
+    """The sum of the exponentials; 1 where it is 0."""
+    one = rest.dtype.type(1)
+    return np.where(rest == -1, one, rest + one)
 
 
 def _host_shares(x, shift, terms, rest):
-    one = x.dtype.type(1)
-    total = np.where(rest == -1, one, rest + one)
+    one, total = x.dtype.type(1), _host_total(rest)
     p = np.divide(terms, total, out=terms)
     alone = (rest >= 0) & (rest < 1)
     q, marks = p, np.broadcast_to(x.dtype.type(0), x.shape)
-    if alone.any():
+    if np.count_nonzero(alone):
         marks = (x == np.where(alone, shift, x.dtype.type(np.nan))).astype(x.dtype)
         q = np.where(marks, -(rest / total), p)
     infinite = rest == np.inf
     # next to an infinity no share is known: in compiled code it is R times a mark
-    return p, np.where(infinite, one * np.nan, q) if infinite.any() else q, marks
+    return np.where(infinite, one * np.nan, q) if np.count_nonzero(infinite) else q, marks
 
 
 def _log_softmax_parts_kernel(x, axes):
-    x, shift, largest, terms, rest = _host(x, axes)
+    x, shift, terms, rest = _host(x, axes)
     y = np.subtract(x, shift, out=np.empty_like(x))
-    np.subtract(y, _host_log(largest, rest), out=y)
-    return [y, *_host_shares(x, shift, terms, rest)[1:]]
+    np.subtract(y, np.log1p(rest), out=y)
+    return [y, *_host_shares(x, shift, terms, rest)]
 
 
 def _logsumexp_parts_kernel(x, axes):
-    x, shift, largest, terms, rest = _host(x, axes)
-    y = np.squeeze(shift + _host_log(largest, rest), axes)[()]
-    return [y, _host_shares(x, shift, terms, rest)[0]]
+    x, shift, terms, rest = _host(x, axes)
+    y = (shift + np.log1p(rest)).squeeze(axes)[()]
+    return [y, np.divide(terms, _host_total(rest), out=terms)]
 
 
 def _without_the_largest(p: Array, t: Array, axes: tuple[int, ...]) -> Array:
