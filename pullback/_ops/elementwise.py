@@ -36,7 +36,7 @@ from pullback._ops.families import (
     unary,
 )
 from pullback._ops.identity import stop_gradient
-from pullback._ops.large_arrays import if_large
+from pullback._ops.large_arrays import if_integers, if_large
 from pullback._ops.rules import bilinear, quotient_taylor
 from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
 
@@ -155,6 +155,7 @@ def _div_second(t, z, x, y):
 div_p: Primitive = nary(
     "div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second, add=add
 )
+div_p.lower = if_integers("quotient_lower", div_p.lower)
 div: BinaryFunction = function_of_two(
     __name__, div_p, "`x / y`; integers divide towards zero, and by zero to -1.", "-7, 2", "-3"
 )

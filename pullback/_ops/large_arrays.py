@@ -202,6 +202,34 @@ def if_large(large: Callable | str, plain: Callable) -> Callable:
     return lower
 
 
+# the elements from which on integers are divided as floats, and the types of which all quotients are found so
+_MANY_INTEGERS = 4096
+_INTEGERS = {np.dtype(name) for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")}
+
+
+def if_integers(large: str, plain: Callable | None) -> Callable:
+    """The lowering rule `large` in `whole_quotients` for large arrays of integers on the processor, else `plain`.
+
+    A divisor that the compiler knows is left to it.
+    """
+    assert plain is not None, "an elementwise primitive has a rule"
+
+    def lower(ctx, x, y):
+        aval = ctx.out_avals[0]
+        known = any(constant is y for constant in ctx.constants.values())
+        if (
+            aval.dtype not in _INTEGERS
+            or known
+            or ctx.module.platform != "cpu"
+            or not at_least(aval.size, _MANY_INTEGERS)
+        ):
+            return plain(ctx, x, y)
+        rule = getattr(import_module("pullback._ops.whole_quotients"), large)
+        return rule(ctx, *[ctx.broadcast(v, aval.shape) for v in (x, y)])
+
+    return lower
+
+
 def with_sign(size: Expr, sign: Expr) -> Expr:
     """Numbers of float32 without signs, with the signs of others: those of zeros and nan are seen, too."""
     number = make_aval(size.value.aval.shape, _INT)

@@ -13,7 +13,7 @@ from pullback._core.primitive import Primitive
 from pullback._ops.elementwise import add, div, mul, neg
 from pullback._ops.expressions import Expr, if_any, written
 from pullback._ops.families import FLOAT, REAL, BinaryFunction, function_of_two, nary
-from pullback._ops.large_arrays import if_large, with_sign
+from pullback._ops.large_arrays import if_integers, if_large, with_sign
 from pullback._ops.rounding import trunc
 
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -59,6 +59,7 @@ rem_p: Primitive = nary(
     add=add,
     accepts=REAL,
 )
+rem_p.lower = if_integers("remainder_lower", rem_p.lower)
 
 rem: BinaryFunction = function_of_two(
     __name__,
