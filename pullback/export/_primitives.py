@@ -95,7 +95,7 @@ _MODULES = {
     "_ops.schur": "schur",
     "_ops.shape": "broadcast_in_dim convert_element_type reduce_sum reshape transpose",
     "_ops.sharding_constraint": "sharding_constraint",
-    "_ops.sigmoids": "log_logistic_slope logistic logistic_slope soft_sign soft_sign_share tanh tanh_slope",
+    "_ops.sigmoids": "log_logistic_slope logistic logistic_slope logit soft_sign soft_sign_share tanh tanh_slope",
     "_ops.slicing": "pad rev slice slice_add",
     "_ops.softmax": "log_softmax log_softmax_parts logsumexp logsumexp_parts softmax",
     "_ops.softmax_slope": "softmax_pull softmax_push",
@@ -110,8 +110,8 @@ _MODULES = {
     "_ops.triangular_solve": "triangular_solve",
     "_ops.tridiagonal": "tridiagonal_solve",
     "_ops.trig": (
-        "abs acos acosh asin asinh asinh_slope atan atan_slope atanh complex conj cos cosh imag one_minus_square "
-        "real side sign sin sinh tan"
+        "abs acos acosh acosh_slope asin asinh asinh_slope atan atan_slope atanh complex conj cos cosh imag "
+        "one_minus_square real side sign sin sinh tan"
     ),
     "_ops.true_positions": "true_positions",
     "_ops.variance": "psum_invariant ruled_operand ruled_result total",

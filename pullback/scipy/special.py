@@ -114,15 +114,9 @@ expit: UnaryFunction = _function(
 )
 
 
-@elementwise(FLOAT)
-def logit(x: Array) -> Array:
-    """`log(x / (1 - x))`, the inverse of `expit`.
-
-    >>> from pullback.scipy import special
-    >>> print(special.logit(0.5))
-    0.0
-    """
-    return e.sub_p.bind(e.log_p.bind(x), e.log1p_p.bind(e.neg(x)))
+logit: UnaryFunction = _function(
+    "logit", sigmoids.logit_p, "`log(x / (1 - x))`, the inverse of `expit`.", "0.5", "0.0", FLOAT
+)
 
 
 @boundary

@@ -1,4 +1,4 @@
-"""The logistic function in compiled programs: what its value and its slope cost, and share."""
+"""The logistic function in compiled programs: what its value and its slope cost, and share; its inverse, and acosh."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ import pullback as pb
 import pullback.numpy as pnp
 from pullback import nn
 from pullback._ops.sigmoids import logistic_slope_p, tanh_slope_p
+from pullback.scipy import special
 
 X = pnp.linspace(-8.0, 8.0, 64)
 
@@ -60,3 +61,35 @@ def test_value_and_slope_in_both_tails(dtype):
     close = 4 * np.finfo(dtype).eps
     np.testing.assert_allclose(np.asarray(y), expected, rtol=close)
     np.testing.assert_allclose(np.asarray(slope), expected / (1 + np.exp(exact)), rtol=close)
+
+
+def test_logit_takes_one_logarithm():
+    text = pb.jit(special.logit).lower(X).as_text()
+    assert text.count("stablehlo.log") == 1
+    text = pb.jit(pb.grad(lambda x: special.logit(x).sum())).lower(X).compile().as_text()
+    assert " log(" not in text
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_logit_at_the_ends_and_outside(jit):
+    x = np.array([0.0, -0.0, 1.0, 0.5, -1e-3, 1.5, np.inf, -np.inf, np.nan, 1e-30], "float32")
+    expected = [-np.inf, -np.inf, np.inf, 0.0, *[np.nan] * 5, np.log(1e-30)]
+    f = pb.jit(special.logit) if jit else special.logit
+    np.testing.assert_allclose(f(x), expected, rtol=2e-7)
+    slope = pb.vmap(pb.grad(f))(np.array([0.0, 1.0, 0.5, 1e-30, 1 - 2.0**-24], "float32"))
+    np.testing.assert_allclose(slope, [np.inf, np.inf, 4.0, 1e30, 2.0**24], rtol=3e-7)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_slopes_of_acosh(jit):
+    x = np.array([1.0, 1 + 2.0**-23, 1.5, 3e9, 1e30, 8e37, np.inf, 0.5, -2.0, -np.inf, np.nan], "float32")
+    wide = x.astype("float64")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = np.where(wide >= 1, 1 / np.sqrt((wide - 1) * (wide + 1)), np.nan)
+    slope = pb.vmap(pb.grad(pnp.arccosh))
+    np.testing.assert_allclose((pb.jit(slope) if jit else slope)(x), expected, rtol=5e-7)
+    text = pb.jit(slope).lower(x).as_text()
+    assert text.count("stablehlo.rsqrt") == 1
+    z = np.array([2 + 1j, -3 + 0.5j], "complex64")
+    got = pb.vmap(pb.grad(pnp.arccosh, holomorphic=True))(z)
+    np.testing.assert_allclose(got, 1 / (np.sqrt(z - 1) * np.sqrt(z + 1)), rtol=1e-6)
