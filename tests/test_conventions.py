@@ -8,6 +8,7 @@ import re
 import jax
 import jax.numpy as jnp
 import jax.scipy.special
+import jax.scipy.stats
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ import pullback as pb
 import pullback.nn
 import pullback.numpy as pnp
 import pullback.scipy.special
+import pullback.scipy.stats
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "conventions.md"
 NUMBERS = {"inf": np.inf, "nan": np.nan}
@@ -29,13 +31,14 @@ def rows():
 ROWS = rows()
 
 
-def names_of(lib, numpy, nn, special):
+def names_of(lib, numpy, nn, scipy):
     everything = {name: getattr(numpy, name) for name in dir(numpy) if not name.startswith("_")}
     return {
         **everything,
         **NUMBERS,
         "nn": nn,
-        "special": special,
+        "special": scipy.special,
+        "stats": scipy.stats,
         "lax": lib.lax,
         "linalg": numpy.linalg,
         "vmap": lib.vmap,
@@ -43,8 +46,8 @@ def names_of(lib, numpy, nn, special):
     }
 
 
-PULLBACK = names_of(pb, pnp, pb.nn, pb.scipy.special)
-JAX = names_of(jax, jnp, jax.nn, jax.scipy.special)
+PULLBACK = names_of(pb, pnp, pb.nn, pb.scipy)
+JAX = names_of(jax, jnp, jax.nn, jax.scipy)
 
 
 def total(names, expression):

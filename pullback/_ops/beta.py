@@ -17,6 +17,7 @@ from pullback._ops.elementwise import add, div, log, log1p, mul, neg, scalar, su
 from pullback._ops.expressions import Expr, kernel, where_any, written
 from pullback._ops.families import FLOAT, nary, operands
 from pullback._ops.gamma_formulas import log_gamma
+from pullback._ops.quotients import fraction
 from pullback._ops.stirling import polygamma_step, scaled_gamma
 from pullback._ops.zeta import polygamma
 
@@ -127,7 +128,7 @@ beta_log_density_p = nary(
     lambda t, y, a, b, x: mul(t, _log_less_mean(a, b, log(x))),
     lambda t, y, a, b, x: mul(t, _log_less_mean(b, a, log1p(neg(x)))),
     lambda t, y, a, b, x: mul(
-        t, sub(_quotient(sub(a, scalar(a, 1)), x), _quotient(sub(b, scalar(b, 1)), sub(scalar(x, 1), x)))
+        t, sub(fraction(sub(a, scalar(a, 1)), x), fraction(sub(b, scalar(b, 1)), sub(scalar(x, 1), x)))
     ),
     add=add,
     accepts=FLOAT,
@@ -137,12 +138,6 @@ beta_log_density_p = nary(
 def _log_less_mean(a, b, logarithm):
     """log(x) minus its mean under the distribution, digamma(a) - digamma(a + b); for 1 - x exchange a and b."""
     return add(logarithm, polygamma_step(a, b, 0))
-
-
-def _quotient(x, y):
-    """`x / y`, 0 for x = 0."""
-    zero = c.eq(x, scalar(x, 0))
-    return c.select(zero, scalar(x, 0), div(x, c.select(zero, scalar(x, 1), y)))
 
 
 # --- the density divided by x (1 - x) to the power k: its derivatives contain no product of 0 and infinity ---
@@ -162,34 +157,69 @@ def _divided_density(a: Expr, b: Expr, x: Expr, k: int) -> Expr:
     vanishes = t.exponent.is_("LT", -1300.0 if x.double else -160.0)
     half = vanishes.choose(((t.exponent - logs * float(count)) * 0.5).exp(), half)
     inside = a.is_("GT", 0.0) & b.is_("GT", 0.0) & x.is_("GT", 0.0) & x.is_("LT", 1.0) & t.good
-    edges = _density_at_ends(a, b, x, x * 0.0).exp()
+    edges = _divided_at_ends(a, b, x, k)
     value = t.factor * half * half
     return inside.choose(tiny.choose(value * 2.0**-_RAISED, value), edges)
 
 
-def _density_by(y, a, b, logarithm, x):
-    """By a: 0 where the density vanishes, not 0 times infinity."""
-    none = c.eq(y, scalar(y, 0))
-    slope = mul(y, _log_less_mean(a, b, logarithm(c.select(none, scalar(x, 0.5), x))))
-    return c.select(none, y, slope)
+def _divided_at_ends(a: Expr, b: Expr, x: Expr, k: int) -> Expr:
+    """The divided density where it is none of `a, b > 0` and `0 < x < 1`; at an end one factor is 0, infinite or 1."""
+    if k == 0:
+        return _density_at_ends(a, b, x, x * 0.0).exp()
+    value = x * 0.0
+    for end, p, q in ((0.0, a, b), (1.0, b, a)):
+        # 1 / beta(k + 1, q)
+        constant = q
+        for j in range(1, k + 1):
+            constant = constant * (q + float(j)) * (1.0 / j)
+        there = p.is_("EQ", k + 1.0).choose(constant, p.is_("LT", k + 1.0).choose(np.inf, p * 0.0))
+        value = x.is_("EQ", end).choose(there, value)
+    outside = x.is_("LT", 0.0) | x.is_("GT", 1.0)
+    valid = a.is_("GE", 0.0) & b.is_("GE", 0.0) & x.is_("EQ", x)
+    return valid.choose(outside.choose(0.0, value), np.nan)
+
+
+def _times_log(y: Array, a: Array, b: Array, x: Array, upper: bool, k: int = 0) -> Array:
+    """`y`, like x**(a - 1 - k), times the logarithm of x less its mean; or with `upper` those of 1 - x, and b.
+
+    Where y and x are 0 it is 0. By x its slope there is that of x log(x), infinite, if y is like x, else 0.
+    """
+    u, power = (sub(scalar(x, 1), x), b) if upper else (x, a)
+    end = c.bitwise_and(c.eq(y, scalar(y, 0)), c.eq(u, scalar(u, 0)))
+    some = c.select(end, scalar(x, 0.5), x)
+    less = _log_less_mean(b, a, log1p(neg(some))) if upper else _log_less_mean(a, b, log(some))
+    bent = c.bitwise_and(end, c.eq(power, scalar(power, k + 2)))
+    slope = mul(y, c.select(end, scalar(x, 0), less))
+    return c.select(bent, neg(fraction(c.select(bent, u, scalar(x, 0)), scalar(x, 0))), slope)
+
+
+def _density_by(y, a, b, x, upper, k):
+    """By a, or with `upper` by b: 0 where the density vanishes, not 0 times infinity."""
+    inside = c.bitwise_and(c.bitwise_and(c.gt(x, scalar(x, 0)), c.lt(x, scalar(x, 1))), c.eq(y, scalar(y, 0)))
+    none = c.bitwise_or(inside, c.le(b if upper else a, scalar(a, 0)))
+    return c.select(none, y, _times_log(y, a, b, x, upper, k))
 
 
 def _density_by_x(t, y, a, b, x, k):
-    inside = c.bitwise_and(c.gt(x, scalar(x, 0)), c.lt(x, scalar(x, 1)))
-    some = c.select(inside, x, scalar(x, 0.5))
+    """x**p (1 - x)**q has the slope (p (1 - x) - q x) x**(p - 1) (1 - x)**(q - 1), but at an end where one is constant."""
     p, q = sub(a, scalar(a, k + 1)), sub(b, scalar(b, k + 1))
+    rest = sub(scalar(x, 1), x)
+    low = c.bitwise_and(c.eq(x, scalar(x, 0)), c.eq(p, scalar(p, 0)))
+    high = c.bitwise_and(c.eq(x, scalar(x, 1)), c.eq(q, scalar(q, 0)))
+    flat = c.bitwise_or(low, high)
+    some = c.select(flat, scalar(x, 0.5), x)
     slope = mul(beta_density_p.bind(a, b, some, k=k + 1), sub(mul(p, sub(scalar(x, 1), some)), mul(q, some)))
-    end = c.select(inside, scalar(x, 0.5), x)
-    at_end = mul(y, sub(_quotient(p, end), _quotient(q, sub(scalar(x, 1), end))))
-    return mul(t, c.select(inside, slope, at_end))
+    # where the power of x, or of 1 - x, is a constant, the slope of the other
+    by_other = c.select(low, neg(div(q, c.select(low, rest, scalar(x, 1)))), div(p, c.select(high, x, scalar(x, 1))))
+    return mul(t, c.select(flat, mul(y, by_other), slope))
 
 
 beta_density_p = nary(
     "beta_density",
     kernel(_divided_density),
     written(_divided_density),
-    lambda t, y, a, b, x, k: mul(t, _density_by(y, a, b, log, x)),
-    lambda t, y, a, b, x, k: mul(t, _density_by(y, b, a, log1p, neg(x))),
+    lambda t, y, a, b, x, k: mul(t, _density_by(y, a, b, x, False, k)),
+    lambda t, y, a, b, x, k: mul(t, _density_by(y, a, b, x, True, k)),
     _density_by_x,
     add=add,
     accepts=FLOAT,
@@ -294,14 +324,19 @@ def _hazard_formula(a: Expr, b: Expr, x: Expr, upper: bool) -> Expr:
 
 def _hazard_by_x(t, y, a, b, x, upper):
     one = scalar(x, 1)
-    falls = sub(_quotient(sub(a, one), x), _quotient(sub(b, one), sub(one, x)))
-    return mul(t, mul(y, sub(falls, _signed(y, upper))))
+    # at the end where all probability is below, or above, it is the density, and has its slope
+    end = c.eq(x, scalar(x, 0 if upper else 1))
+    some, there = c.select(end, scalar(x, 0.5), x), c.select(end, x, scalar(x, 0.5))
+    falls = sub(fraction(sub(a, one), some), fraction(sub(b, one), sub(one, some)))
+    at_end = _density_by_x(one, y, a, b, there, 0)
+    slope = c.select(end, sub(at_end, _signed(mul(y, y), upper)), mul(y, sub(falls, _signed(y, upper))))
+    return mul(t, slope)
 
 
 def _hazard_by(i: int, j: int):
     def rule(t, y, a, b, x, upper):
-        less = _log_less_mean(a, b, log(x)) if i else _log_less_mean(b, a, log1p(neg(x)))
-        return mul(t, mul(y, sub(less, _signed(_moment(a, b, x, i, j, _side(upper)), upper))))
+        less = _times_log(y, a, b, x, not i)
+        return mul(t, sub(less, mul(y, _signed(_moment(a, b, x, i, j, _side(upper)), upper))))
 
     return rule
 
@@ -361,14 +396,12 @@ def _moment_tangent(by: int):
 
 
 def _moment_at(t, y, a, b, x, i, j, over):
-    powers = scalar(x, 1)
-    for factor in [_log_less_mean(a, b, log(x))] * i + [_log_less_mean(b, a, log1p(neg(x)))] * j:
-        powers = mul(powers, factor)
-    if over is None:
-        return mul(t, mul(powers, beta_density(a, b, x)))
     upper = over == "upper"
-    rate = _hazard(a, b, x, upper)
-    return mul(t, mul(rate, sub(powers, _signed(y, upper))))
+    rate = beta_density(a, b, x) if over is None else _hazard(a, b, x, upper)
+    value = rate
+    for high in [False] * i + [True] * j:
+        value = _times_log(value, a, b, x, high)
+    return mul(t, value if over is None else sub(value, mul(rate, _signed(y, upper))))
 
 
 beta_moment_p = nary(

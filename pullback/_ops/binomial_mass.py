@@ -13,10 +13,47 @@ from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
 from pullback._ops.beta import log_beta_density
-from pullback._ops.elementwise import add, div, mul, neg, scalar, square, sub
+from pullback._ops.elementwise import add, div, log, log1p, mul, neg, scalar, square, sub
 from pullback._ops.expressions import Expr, kernel, where_any, written
-from pullback._ops.families import FLOAT, nary
+from pullback._ops.families import FLOAT, nary, scipy_kernel
 from pullback._ops.stirling import log_gamma_bend, polygamma_bend, polygamma_step
+
+# --- the mass p**k (1 - p)**(1 - k) of one trial, for labels k between 0 and 1 too ---
+
+_xlogy, _xlog1py = scipy_kernel("xlogy"), scipy_kernel("xlog1py")
+
+
+def _trial_kernel(k, p):
+    return np.exp(_xlogy(k, p) + _xlog1py(1 - k, -p))
+
+
+@written
+def _trial(k, p):
+    high, low = k.is_("EQ", 0).choose(0, k * p.log()), k.is_("EQ", 1).choose(0, (1 - k) * (-p).log1p())
+    return (high + low).exp()
+
+
+def _trial_by_p(t: Array, y: Array, k: Array, p: Array) -> Array:
+    one, zero = scalar(k, 1), scalar(k, 0)
+    # at p = 0 and 1 the slope of p or of 1 - p; for other labels there is none
+    end = c.bitwise_or(c.eq(p, zero), c.eq(p, one))
+    some = c.select(end, scalar(p, 0.5), p)
+    at_end = c.select(c.eq(k, one), one, c.select(c.eq(k, zero), scalar(k, -1), scalar(k, np.nan)))
+    slope = div(mul(y, sub(k, some)), mul(some, sub(one, some)))
+    return mul(t, c.select(end, at_end, slope))
+
+
+trial_p: Primitive = nary(
+    "trial",
+    _trial_kernel,
+    _trial,
+    lambda t, y, k, p: mul(t, mul(y, sub(log(p), log1p(neg(p))))),
+    _trial_by_p,
+    add=add,
+    accepts=FLOAT,
+)
+
+# --- the masses of several ---
 
 
 def _log_mass(a: Expr, b: Expr, p: Expr) -> Expr:

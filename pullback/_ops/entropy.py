@@ -61,9 +61,15 @@ def _log_of_ratio(x: Expr, y: Expr) -> Expr:
     return both.choose(value, x.log() - y.log())
 
 
-def _inside(x: Array, y: Array, value: Array, otherwise: float) -> Array:
-    """The value for positive operands."""
-    return c.select(c.bitwise_and(c.gt(x, scalar(x, 0)), c.gt(y, scalar(y, 0))), value, scalar(x, otherwise))
+def _inside(x: Array, y: Array, value: Array, otherwise: float, end: bool = False) -> Array:
+    """The value for positive operands; with `end` also for x = 0."""
+    zero = scalar(x, 0)
+    return c.select(c.bitwise_and((c.ge if end else c.gt)(x, zero), c.gt(y, zero)), value, scalar(x, otherwise))
+
+
+def _positive(y: Array) -> Array:
+    """Without a 0, whose slopes are infinite."""
+    return c.select(c.gt(y, scalar(y, 0)), y, scalar(y, 1))
 
 
 log_ratio_p = nary(
@@ -97,7 +103,7 @@ rel_entr_p = nary(
     scipy_kernel("rel_entr", np.float64),
     written(_rel_entr),
     lambda t, z, x, y: mul(t, _inside(x, y, add(log_ratio(x, y), scalar(x, 1)), 0)),
-    lambda t, z, x, y: mul(t, _inside(x, y, neg(div(x, y)), 0)),
+    lambda t, z, x, y: mul(t, _inside(x, y, neg(div(x, _positive(y))), 0, True)),
     add=add,
     accepts=FLOAT,
 )
@@ -107,7 +113,7 @@ kl_div_p = nary(
     _kl_div_kernel,
     written(_kl_div),
     lambda t, z, x, y: mul(t, _inside(x, y, log_ratio(x, y), -1)),
-    lambda t, z, x, y: mul(t, _inside(x, y, _relative_step_p.bind(x, y), 1)),
+    lambda t, z, x, y: mul(t, _inside(x, y, _relative_step_p.bind(x, _positive(y)), 1, True)),
     add=add,
     accepts=FLOAT,
 )

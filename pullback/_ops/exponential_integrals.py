@@ -155,7 +155,7 @@ def _ci(x: Expr) -> Expr:
 def _one_order_less(n: Array, x: Array) -> Array:
     """The integral of order n - 1, also for n = 0."""
     none = c.eq(n, scalar(n, 0))
-    inverse = div(scalar(x, 1), x)
+    inverse = div(scalar(x, 1), c.select(none, x, scalar(x, 1)))
     least = mul(exp(neg(x)), add(inverse, mul(inverse, inverse)))
     less = c.select(none, scalar(n, 0), sub(n, scalar(n, 1)))
     return c.select(none, least, expn_p.bind(less, x))

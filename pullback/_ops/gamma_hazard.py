@@ -12,12 +12,14 @@ from pullback._ops.incomplete_gamma_formulas import (
     DOUBLE,
     Digits,
     both,
+    by_order_at_zero,
     density,
     front_moments,
     guarded,
     moments_of,
     parts,
     slope,
+    slope_at_zero,
     slopes_of,
 )
 
@@ -46,7 +48,9 @@ def hazard(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -> Expr:
         exact = slopes_of([ga.lifted(1.0), *[m / p.integrals[0] for m in p.integrals[1:]]])
         slopes = [small.choose(-e, d - r) for e, d, r in zip(exact, of_density, slopes_of(ratios), strict=True)]
         value = value * moments_of(slopes, a.lifted(1.0), order)[order]
-        return inside.choose(value, np.nan)
+        # at x = 0, where Q is 1 and does not change with a, it is the derivative of the density
+        edge = x.is_("EQ", 0.0).choose(by_order_at_zero(a, order), np.nan) if upper else a.lifted(np.nan)
+        return inside.choose(value, a.is_("GT", 0.0).choose(edge, np.nan))
     at_zero = density(a, x, digits, 0) if upper else a.lifted(np.inf)
     if upper:  # next to 0, where Q is 1, x^a may vanish though x^(a-1) does not
         value = (gx.is_("LT", 1e-30) & ga.is_("GT", 1.0)).choose(at_zero, value)
@@ -89,4 +93,7 @@ def hazard_by_x(a: Expr, x: Expr, digits: Digits, upper: bool) -> Expr:
         by_fraction = _lower_fall(far.choose(ga, 1.0), far.choose(gx, 0.25), 20 if double else 10)
         change = change - some
     change = far.choose(by_fraction, change)
-    return inside.choose(value.is_("EQ", 0.0).choose(0.0, value * change), np.nan)
+    # at x = 0 that of the density over Q = 1, where a steep one is steeper than h**2; or of 1 / x
+    at_zero = a.is_("LT", 1.0).choose(-np.inf, slope_at_zero(a) + value * value) if upper else a.lifted(-np.inf)
+    edge = (x.is_("EQ", 0.0) & a.is_("GT", 0.0)).choose(at_zero, np.nan)
+    return inside.choose(value.is_("EQ", 0.0).choose(0.0, value * change), edge)

@@ -14,12 +14,12 @@ import numpy as np
 
 from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
-from pullback._ops import compare as c
 from pullback._ops import gamma_hazard as hazards
 from pullback._ops import incomplete_gamma_formulas as formulas
 from pullback._ops.elementwise import add, div, log, mul, neg, scalar, sub
 from pullback._ops.expressions import Expr, Host
 from pullback._ops.families import FLOAT, elementwise, operands, scipy_kernel
+from pullback._ops.quotients import fraction
 from pullback._ops.rules import per_operand_jvp
 from pullback._ops.zeta import polygamma
 
@@ -63,8 +63,7 @@ def _total(terms: list[Array]) -> Array:
 
 def _log_slope(a: Array, x: Array) -> Array:
     """The derivative by x of the logarithm of the density, (a - 1) / x - 1: -1 for a = 1 down to x = 0."""
-    corner = c.bitwise_and(c.eq(a, scalar(a, 1)), c.eq(x, scalar(x, 0)))
-    return sub(div(sub(a, scalar(a, 1)), c.select(corner, scalar(x, 1), x)), scalar(x, 1))
+    return sub(fraction(sub(a, scalar(a, 1)), x), scalar(x, 1))
 
 
 def _of_derivative_by_x(y, a, x, order):

@@ -368,25 +368,35 @@ def density(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
     value = front(ga, gx, digits, 1)
     if order:
         value = value * front_moments(ga, gx, order)[order]
-        edge = a.is_("GT", 1.0).choose(0.0, a.lifted(np.nan))
+        edge = by_order_at_zero(a, order)
     else:  # 0^(a-1)
         edge = a.is_("EQ", 1.0).choose(1.0, a.is_("LT", 1.0).choose(np.inf, a.lifted(0.0)))
     value = x.is_("EQ", 0.0).choose(edge, inside.choose(value, 0.0))
     return (a.is_("GE", 0.0) & x.is_("GE", 0.0)).choose(value, np.nan)
 
 
+def by_order_at_zero(a: Expr, order: int) -> Expr:
+    """The derivative of x^(a-1) by a, of this order of 1 or more, at x = 0: as the power of log(x) in it."""
+    return a.is_("GT", 1.0).choose(0.0, a.lifted((-1.0) ** order * np.inf))
+
+
+def slope_at_zero(a: Expr) -> Expr:
+    """The derivative of the density by x at x = 0: that of order a - 1, minus 1 for a = 1."""
+    return a.is_("EQ", 1.0).choose(-1.0, _power_at_zero(a - 1.0))
+
+
 def density_by_x(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
     """The derivative of `density` by x."""
     inside, ga, gx = guarded(a, x)
     value = front(ga, gx, digits, 2) * (ga - 1.0 - gx)
-    edge = a.lifted(np.nan)
     if order:
         moments = front_moments(ga, gx, order)
         value = value * moments[order] + front(ga, gx, digits, 2) * moments[order - 1] * float(order)
-        edge = a.is_("GT", 2.0).choose(0.0, edge)
-    else:  # that of order a - 1 minus that of order a, the smaller infinity of two
-        edge = _power_at_zero(a - 1.0)
-        edge = a.is_("EQ", 1.0).choose(-1.0, edge)
+        # (a - 1) x^(a-2) log(x)^order, and for a = 1 the term before it
+        steep = a.is_("GT", 1.0).choose((-1.0) ** order, a.lifted(-((-1.0) ** order))) * np.inf
+        edge = a.is_("GT", 2.0).choose(0.0, steep)
+    else:
+        edge = slope_at_zero(a)
     value = x.is_("EQ", 0.0).choose(edge, inside.choose(value, 0.0))
     return (a.is_("GE", 0.0) & x.is_("GE", 0.0)).choose(value, np.nan)
 

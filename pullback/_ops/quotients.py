@@ -76,3 +76,39 @@ kinked_p.has(homogeneous=(0,))
 def kinked(x: Array, y: Array) -> Array:
     """`x`, that has no derivative where `y`, which broadcasts to it, is 0: cotangents are nan there, 0 among them."""
     return x if type(x) is ConcreteArray else kinked_p.bind(x, convert_element_type(y, x.aval.dtype))
+
+
+# --- slopes of products with a logarithm: 0 / 0 is 0, since along x = 0 they do not change ---
+
+
+def _fraction(x, y):
+    if np.all(y):
+        return x / y
+    return np.where((x == 0) & (y == 0), x.dtype.type(0), x / y)
+
+
+def _fraction_lower(ctx, x, y):
+    zero = ctx.full_like(x, 0)
+    both = ctx.op("stablehlo.and", [ctx.compare("EQ", x, zero), ctx.compare("EQ", y, zero)])
+    return ctx.op("stablehlo.select", [both, zero, ctx.op("stablehlo.divide", [x, y])], x.aval)
+
+
+def _fraction_transpose(ct, x, y):
+    return [unbroadcast(fraction_p.bind(ct, y), x.aval), None]
+
+
+fraction_p: Primitive = nary(
+    "fraction",
+    _fraction,
+    _fraction_lower,
+    lambda t, z, x, y: fraction_p.bind(t, y),
+    lambda t, z, x, y: neg(mul(t, fraction_p.bind(z, y))),
+    add=add,
+)
+fraction_p.transpose = _fraction_transpose
+fraction_p.has(homogeneous=(0,))
+
+
+def fraction(x: Array, y: Array) -> Array:
+    """`x / y` for real numbers of one dtype, 0 where both are 0."""
+    return fraction_p.bind(x, y)

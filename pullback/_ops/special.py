@@ -35,6 +35,7 @@ from pullback._ops.families import (
     unary,
 )
 from pullback._ops.large_arrays import if_large
+from pullback._ops.quotients import fraction
 from pullback._ops.rounding import round_to_even
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, unbroadcast
@@ -172,7 +173,7 @@ def logaddexp2(x: ArrayLike, y: ArrayLike) -> Array:
     return logaddexp2_p.bind(*operands("logaddexp2", x, y))
 
 
-# --- x log y and similar functions: the value at x = 0 is 0, for any logarithm ---
+# --- x log y and similar functions: the value at x = 0 is 0, for any logarithm, and so is the slope along y ---
 
 
 @written
@@ -195,7 +196,7 @@ xlogy_p = nary(
     scipy_kernel("xlogy"),
     _xlogy_lower,
     lambda t, z, x, y: mul(t, log(y)),
-    lambda t, z, x, y: mul(t, div(x, y)),
+    lambda t, z, x, y: mul(t, fraction(x, y)),
     add=add,
     accepts=FLOAT,
 )
@@ -204,7 +205,42 @@ xlog1py_p = nary(
     scipy_kernel("xlog1py"),
     _xlog1py_lower,
     lambda t, z, x, y: mul(t, log1p(y)),
-    lambda t, z, x, y: mul(t, div(x, add(y, scalar(y, 1)))),
+    lambda t, z, x, y: mul(t, fraction(x, add(y, scalar(y, 1)))),
+    add=add,
+    accepts=FLOAT,
+)
+
+
+_xlog1py = scipy_kernel("xlog1py")
+
+
+def _complement_power(x, n):
+    return np.exp(_xlog1py(n, -x))
+
+
+@written
+def _complement_power_lower(x, n):
+    return n.is_("EQ", 0).choose(1, (n * (-x).log1p()).exp())
+
+
+def _complement_power_by_x(t: Array, y: Array, x: Array, n: Array) -> Array:
+    one = scalar(x, 1)
+    constant = c.bitwise_and(c.eq(x, one), c.eq(n, scalar(n, 0)))
+    return neg(mul(t, mul(n, complement_power_p.bind(c.select(constant, scalar(x, 0), x), sub(n, one)))))
+
+
+def _complement_power_by_n(t: Array, y: Array, x: Array, n: Array) -> Array:
+    # 0 at x = 1, as along n
+    return mul(t, mul(y, log1p(neg(c.select(c.eq(x, scalar(x, 1)), scalar(x, 0), x)))))
+
+
+# (1 - x)**n, of which 1 - x would lose digits, for x <= 1; its slopes at x = 1 are those of a power at 0
+complement_power_p: Primitive = nary(
+    "complement_power",
+    _complement_power,
+    _complement_power_lower,
+    _complement_power_by_x,
+    _complement_power_by_n,
     add=add,
     accepts=FLOAT,
 )

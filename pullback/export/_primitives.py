@@ -33,7 +33,7 @@ _MODULES = {
     "_ops.assemble": "bitcast_convert_type concatenate iota split",
     "_ops.barrier": "optimization_barrier",
     "_ops.bases": "exp2 log10 log2",
-    "_ops.binomial_mass": "binomial_log_ratio harmonic log_gamma_bend share",
+    "_ops.binomial_mass": "binomial_log_ratio harmonic log_gamma_bend share trial",
     "_ops.bessel": "bessel_i0e bessel_i1e confluent kummer",
     "_ops.beta": (
         "beta_density beta_hazard beta_log_density beta_moment beta_size log_beta log_betainc "
@@ -85,7 +85,7 @@ _MODULES = {
     "_ops.power_integral": "power_integral",
     "_ops.qr": "geqrf householder_product qr",
     "_ops.quantile_slope": "quantile_slope",
-    "_ops.quotients": "kinked quotient_or_nan",
+    "_ops.quotients": "fraction kinked quotient_or_nan",
     "_ops.random_bits": "random_bits random_fold_in random_seed random_split threefry2x32",
     "_ops.reduce": "reduce_and reduce_max reduce_min reduce_or reduce_precision reduce_prod reduce_xor",
     "_ops.remainders": "floor_quotient rem",
@@ -101,7 +101,8 @@ _MODULES = {
     "_ops.softmax_slope": "softmax_pull softmax_push",
     "_ops.sort": "searchsorted sort",
     "_ops.special": (
-        "clamp entr erf erf_inv erfc exponent gauss gcd logaddexp logaddexp2 nextafter scale signbit xlog1py xlogy"
+        "clamp complement_power entr erf erf_inv erfc exponent gauss gcd logaddexp logaddexp2 nextafter scale signbit "
+        "xlog1py xlogy"
     ),
     "_ops.stirling": "polygamma_step",
     "_ops.student": "student_density student_density_over_n student_excess student_log_density",

@@ -7,6 +7,7 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._ops.binomial_mass import trial_p
 from pullback.scipy import special
 from pullback.scipy.stats._shared import real, where_inside
 
@@ -47,7 +48,9 @@ def pmf(k: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     >>> print(bernoulli.pmf(1, 0.25))
     0.25
     """
-    return pnp.exp(_log_mass("bernoulli.pmf", k, p, loc))
+    k, p, loc = real("bernoulli.pmf", k, p, loc)
+    k = k - loc
+    return where_inside((k < 0) | (k > 1), 0, lambda k: trial_p.bind(*pnp.broadcast_arrays(k, p)), k, 0)
 
 
 @boundary

@@ -8,6 +8,7 @@ import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops.beta import beta_density, beta_log_density_p
+from pullback._ops.special import complement_power_p
 from pullback.scipy import special
 from pullback.scipy.stats._shared import no_count, real
 
@@ -43,8 +44,9 @@ def logpmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Arra
     """
     k, n, p, impossible, wrong = _standard("binom.logpmf", k, n, p, loc)
     # a beta density divided by n + 1; at both ends, where it is near 1, the power that it is
-    value = beta_log_density_p.bind(*pnp.broadcast_arrays(k + 1, n - k + 1, p)) - pnp.log(n + 1)
     none, all_ = (k == 0), (k == n)
+    inner = pnp.where(none | all_, 0.5, p)
+    value = beta_log_density_p.bind(*pnp.broadcast_arrays(k + 1, n - k + 1, inner)) - pnp.log(n + 1)
     value = pnp.where(none, special.xlog1py(n, -pnp.where(none, p, 0)), value)
     value = pnp.where(all_ & ~none, special.xlogy(n, pnp.where(all_, p, 1)), value)
     return pnp.where(wrong, np.nan, pnp.where(impossible, -np.inf, value))
@@ -60,8 +62,9 @@ def pmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     """
     k, n, p, impossible, wrong = _standard("binom.pmf", k, n, p, loc)
     # a beta density divided by n + 1; at both ends the power that it is, which has all digits near 1
-    value = beta_density(*pnp.broadcast_arrays(k + 1, n - k + 1, p)) / (n + 1)
     none, all_ = (k == 0), (k == n)
-    value = pnp.where(none, pnp.exp(special.xlog1py(n, -pnp.where(none, p, 0))), value)
+    inner = pnp.where(none | all_, 0.5, p)
+    value = beta_density(*pnp.broadcast_arrays(k + 1, n - k + 1, inner)) / (n + 1)
+    value = pnp.where(none, complement_power_p.bind(*pnp.broadcast_arrays(pnp.where(none, p, 0), n)), value)
     value = pnp.where(all_ & ~none, pnp.where(all_, p, 1) ** n, value)
     return pnp.where(wrong, np.nan, pnp.where(impossible, 0, value))

@@ -67,7 +67,7 @@ def logcdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     -46.05
     """
     z, _ = standard("expon.logcdf", x, loc, scale)
-    return where_inside(z <= 0, -np.inf, log1mexp, z, 1)
+    return where_inside(z < 0, -np.inf, log1mexp, z, 1)
 
 
 @boundary

@@ -7,6 +7,7 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._ops.special import complement_power_p
 from pullback.scipy import special
 from pullback.scipy.stats._shared import no_count, real
 
@@ -14,13 +15,11 @@ __all__ = ["logpmf", "pmf"]
 
 
 def _parts(function: str, k: ArrayLike, p: ArrayLike, loc: ArrayLike) -> tuple[Array, Array, Array]:
-    """The logarithm of the probability of the failures, that of the success, and where k is no count of trials."""
+    """The number of failures, the probability of a success, and where k is no count of trials."""
     k, p, loc = real(function, k, p, loc)
     failures = k - loc - 1
     impossible = no_count(failures)
-    failures = pnp.where(impossible, 0, failures)
-    # without a failure, p may be 1
-    return special.xlog1py(failures, -pnp.where(failures == 0, 0, p)), p, impossible
+    return pnp.where(impossible, 0, failures), p, impossible
 
 
 @boundary
@@ -39,8 +38,8 @@ def logpmf(k: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     >>> print(geom.logpmf(2, 0.5))
     -1.3862944
     """
-    log_failures, p, impossible = _parts("geom.logpmf", k, p, loc)
-    return pnp.where(impossible, -np.inf, log_failures + pnp.log(p))
+    failures, p, impossible = _parts("geom.logpmf", k, p, loc)
+    return pnp.where(impossible, -np.inf, special.xlog1py(failures, -p) + pnp.log(p))
 
 
 @boundary
@@ -51,5 +50,5 @@ def pmf(k: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     >>> print(geom.pmf(2, 0.5))
     0.25
     """
-    log_failures, p, impossible = _parts("geom.pmf", k, p, loc)
-    return pnp.where(impossible, 0, pnp.exp(log_failures) * p)
+    failures, p, impossible = _parts("geom.pmf", k, p, loc)
+    return pnp.where(impossible, 0, complement_power_p.bind(*pnp.broadcast_arrays(p, failures)) * p)

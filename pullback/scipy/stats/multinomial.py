@@ -13,17 +13,20 @@ from pullback.scipy.stats._shared import no_count, real
 __all__ = ["logpmf", "pmf"]
 
 
-def _log_mass(function: str, x: ArrayLike, n: ArrayLike, p: ArrayLike) -> Array:
+def _standard(function: str, x: ArrayLike, n: ArrayLike, p: ArrayLike) -> tuple[Array, Array, Array, Array]:
+    """Arguments of one dtype, counts of 0 where x is impossible; and where it is."""
     x, n, p = real(function, x, pnp.expand_dims(n, -1), p)
     n = n[..., 0]
     if not x.ndim or not p.ndim:
         raise ValueError(f"{function}: x and p must have an axis of categories, got shapes {x.shape} and {p.shape}")
     impossible = no_count(x).any(-1) | (x.sum(-1) != n) | no_count(n)
-    x, n = pnp.where(impossible[..., None], 0, x), pnp.where(impossible, 0, n)
+    return pnp.where(impossible[..., None], 0, x), pnp.where(impossible, 0, n), p, impossible
+
+
+def _log_mass(x: Array, n: Array, p: Array) -> Array:
     # independent Poisson counts of these means, given their sum: of each the logarithm is accurate and not large
     parts = log_gamma_density(*pnp.broadcast_arrays(x + 1, n[..., None] * p))
-    value = parts.sum(-1) - log_gamma_density(n + 1, n) + n * (p.sum(-1) - 1)
-    return pnp.where(impossible, -np.inf, value)
+    return parts.sum(-1) - log_gamma_density(n + 1, n) + n * (p.sum(-1) - 1)
 
 
 @boundary
@@ -43,7 +46,8 @@ def logpmf(x: ArrayLike, n: ArrayLike, p: ArrayLike) -> Array:
     >>> print(multinomial.logpmf(pnp.array([1, 1]), 2, pnp.array([0.5, 0.5])).round(5))
     -0.69315
     """
-    return _log_mass("multinomial.logpmf", x, n, p)
+    x, n, p, impossible = _standard("multinomial.logpmf", x, n, p)
+    return pnp.where(impossible, -np.inf, _log_mass(x, n, p))
 
 
 @boundary
@@ -55,4 +59,11 @@ def pmf(x: ArrayLike, n: ArrayLike, p: ArrayLike) -> Array:
     >>> print(multinomial.pmf(pnp.array([1, 1]), 2, pnp.array([0.5, 0.5])).round(5))
     0.5
     """
-    return pnp.exp(_log_mass("multinomial.pmf", x, n, p))
+    x, n, p, impossible = _standard("multinomial.pmf", x, n, p)
+    # what did occur, with a probability of 0, is a factor of its own, whose slopes are those of a power: the mass of a
+    # likely one, and the power of the ratio
+    never = (p == 0) & (x > 0)
+    likely = x / pnp.where(n == 0, 1, n)[..., None]
+    mass = pnp.exp(_log_mass(x, n, pnp.where(never, likely, p)))
+    ratio = pnp.where(never, p, 1) / pnp.where(never, likely, 1)
+    return pnp.where(impossible, 0, mass * (ratio ** pnp.where(never, x, 0)).prod(-1))

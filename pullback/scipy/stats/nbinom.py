@@ -8,6 +8,7 @@ import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops.beta import beta_density, beta_log_density_p
+from pullback._ops.special import complement_power_p
 from pullback.scipy import special
 from pullback.scipy.stats._shared import no_count, real
 
@@ -40,11 +41,13 @@ def logpmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Arra
     small = n < 1
     # a beta density of one order more for p, but for small n, which that would lose; without a failure, where it may be
     # near 1, the power that it is
-    density = beta_log_density_p.bind(*pnp.broadcast_arrays(pnp.where(small, 1, n) + 1, m, p))
-    value = density + (pnp.log1p(-p) + pnp.log(n / (m * (n + m))))
-    direct = special.xlogy(n, p) + special.xlog1py(m, -p) - special.betaln(pnp.where(small, n, 1), m) - pnp.log(m)
+    inner = pnp.where(none | small, 0.5, p)
+    density = beta_log_density_p.bind(*pnp.broadcast_arrays(pnp.where(small, 1, n) + 1, m, inner))
+    value = density + (pnp.log1p(-inner) + pnp.log(n / (m * (n + m))))
+    few = pnp.where(none | ~small, 0.5, p)
+    direct = special.xlogy(n, few) + special.xlog1py(m, -few) - special.betaln(pnp.where(small, n, 1), m) - pnp.log(m)
     value = pnp.where(small, direct, value)
-    return pnp.where(impossible, -np.inf, pnp.where(none, special.xlogy(n, p), value))
+    return pnp.where(impossible, -np.inf, pnp.where(none, special.xlogy(n, pnp.where(none, p, 1)), value))
 
 
 @boundary
@@ -65,9 +68,16 @@ def pmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     density = beta_density(*pnp.broadcast_arrays(pnp.where(small, 1, n) + 1, m, p))
     value = density * ((1 - p) * (n / (m * (n + m))))
     few = pnp.where(small, n, 1)
-    # by logarithms: the second derivative of a power would overflow where the small n has not been multiplied yet
-    power = pnp.exp(special.xlogy(few, p))
-    direct = power * pnp.exp(special.xlog1py(m, -p)) * (few / (m * (few + m))) / special.beta(few + 1, m)
+    # by logarithms: the second derivative of a power would overflow where the small n has not been multiplied yet; but
+    # at p = 0 its slopes are those of a power
+    some = small & (p != 0)
+    power = pnp.where(some, 1, p) ** pnp.where(some, 1, n)
+    power = pnp.where(some, pnp.exp(special.xlogy(few, pnp.where(some, p, 0.5))), power)
+    direct = (
+        power
+        * complement_power_p.bind(*pnp.broadcast_arrays(p, m))
+        * (few / (m * (few + m)))
+        / special.beta(few + 1, m)
+    )
     value = pnp.where(small, direct, value)
-    without = pnp.where(small, power, p ** pnp.where(small, 1, n))
-    return pnp.where(impossible, 0, pnp.where(none, without, value))
+    return pnp.where(impossible, 0, pnp.where(none, power, value))

@@ -89,4 +89,5 @@ def entropy(mu: ArrayLike, loc: ArrayLike = 0) -> Array:
         series = series - coefficient * r**power
     counts = pnp.arange(_COUNTS, dtype=mu.dtype)
     logs = log_gamma_density(counts + 1, pnp.where(large | (mu == 0), 1, mu)[..., None])
-    return pnp.where(large, series, pnp.where(mu == 0, 0, -(pnp.exp(logs) * logs).sum(-1)))
+    at_zero = special.entr(pnp.where(mu == 0, mu, 1))  # which it is like there
+    return pnp.where(large, series, pnp.where(mu == 0, at_zero, -(pnp.exp(logs) * logs).sum(-1)))

@@ -86,7 +86,7 @@ def _below(function: str, mirrored: bool, log: bool, *args: ArrayLike) -> Array:
     z = (x - loc) / scale
     if mirrored:
         z, a, b = -z, -b, -a
-    wrong, below, above = ~(a < b), z <= a, z >= b
+    wrong, below, above = ~(a < b), z < a, z > b
     inside = ~(wrong | below | above)
     a, b, z = pnp.where(inside, a, -1), pnp.where(inside, b, 1), pnp.where(inside, z, 0)
     if log:

@@ -56,7 +56,7 @@ def cdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """
     x, loc, scale = real("uniform.cdf", x, loc, scale)
     z = (x - loc) / scale
-    return pnp.where(z <= 0, 0, pnp.where(z >= 1, 1, z))
+    return pnp.where(z < 0, 0, pnp.where(z > 1, 1, z))
 
 
 @boundary
