@@ -201,7 +201,7 @@ def _density_by(y, a, b, x, upper, k):
 
 
 def _density_by_x(t, y, a, b, x, k):
-    """x**p (1 - x)**q has the slope (p (1 - x) - q x) x**(p - 1) (1 - x)**(q - 1), but at an end where one is constant."""
+    """x**p (1 - x)**q has the slope (p (1 - x) - q x) x**(p - 1) (1 - x)**(q - 1); at an end one may be flat."""
     p, q = sub(a, scalar(a, k + 1)), sub(b, scalar(b, k + 1))
     rest = sub(scalar(x, 1), x)
     low = c.bitwise_and(c.eq(x, scalar(x, 0)), c.eq(p, scalar(p, 0)))
