@@ -182,7 +182,10 @@ def test_first_and_second_derivatives(name):
     columns = [np.array(c) for c in zip(*(p for p, _ in points), strict=True)]
 
     def by(transform, i, g):
-        return lambda *args: transform(lambda x: g(*args[:i], x, *args[i + 1 :]))(args[i])
+        def along(*args):
+            return transform(lambda x: g(*args[:i], x, *args[i + 1 :]))(args[i])
+
+        return along
 
     pairs = ((pb.grad, pb.grad), (pb.grad, pb.jacfwd), (pb.jacfwd, pb.jacfwd))
     found = {}
