@@ -42,6 +42,12 @@ def integers(shape, high=1000):
     return [numpy.random.default_rng(0).integers(0, high, shape).astype("int32")]
 
 
+def divisions():
+    """Whole numbers of both signs and divisors of theirs."""
+    x, y = (integers(LONG, high)[0] for high in (2_000_000, 1000))
+    return [x - 1_000_000, y + 1]
+
+
 def spread_matrices(count, n):
     """Matrices far from singular ones, and right-hand sides."""
     a, b = normal((count, n, n), (count, n, 1))
@@ -96,6 +102,8 @@ def rows():
         ("erfinv", inner, "lax.erf_inv(x)", "t.erfinv(x)", None),
         ("multiply", two, "x * y", "x * y", "x * y"),
         ("floor divide", two, "x // y", "x // y", "x // y"),
+        ("floor divide int32", divisions, "x // y", "x // y", "x // y"),
+        ("remainder int32", divisions, "x % y", "x % y", "x % y"),
         ("where", two, "np.where(x > 0, x, y)", "t.where(x > 0, x, y)", "n.where(x > 0, x, y)"),
         ("sum", big, "x.sum()", "x.sum()", "x.sum()"),
         ("sum of rows", table, "x.sum(1)", "x.sum(1)", "x.sum(1)"),
