@@ -17,6 +17,14 @@ def late(x):
     return x + 1, x * 2 + 0 * steps
 
 
+def behind(x):
+    """The same by matrix products, which other threads compute while the caller goes on."""
+    rows = pnp.broadcast_to(x[:1, :1] / 400, (400, 400))
+    for _ in range(4):
+        rows = pnp.tanh(rows @ rows)
+    return x + 1, x * 2 + 0 * rows[0, 0]
+
+
 @pytest.fixture
 def made(monkeypatch):
     """The types that buffers were made for: staging buffers, and copies."""
@@ -75,7 +83,7 @@ def test_what_is_large_empty_or_unknown_to_the_engine_is_copied_each_time(made):
     assert [aval.size for aval in made if aval.size] == [8192] * 3
 
 
-@pytest.mark.parametrize("fun", [late, lambda x: (x, x), lambda x: (x.T, x.reshape(-1)), lambda x: x[None]])
+@pytest.mark.parametrize("fun", [late, behind, lambda x: (x, x), lambda x: (x.T, x.reshape(-1)), lambda x: x[None]])
 def test_results_that_are_kept_stay_as_they_are(fun):
     """Whether the program runs in the calling thread or has not ended when the next call comes."""
     f = pb.jit(fun)
