@@ -199,21 +199,19 @@ def reduce_lower(op: str | Callable, initial):
     accumulates = op in ("stablehlo.add", "stablehlo.multiply")
 
     def lower(ctx, x, axes):
-        out = ctx.out_avals[0]
         x = ctx.convert(x, accumulator(x.aval.dtype)) if accumulates else x
-        scalar = make_aval((), x.aval.dtype)
-        start = ctx.constant(initial(x.aval.dtype), scalar)
-        body = ctx.region([scalar, scalar], lambda block, ab: [op(block, *ab) if callable(op) else block.op(op, ab)])
-        y = ctx.op(
-            "stablehlo.reduce",
-            [x, start],
-            make_aval(out.shape, x.aval.dtype),
-            f"dimensions = {int_array(axes)}",
-            [body],
-        )
-        return ctx.convert(y, out.dtype)
+        start = ctx.constant(initial(x.aval.dtype), make_aval((), x.aval.dtype))
+        return ctx.convert(emit_reduction(ctx, op, x, start, axes), ctx.out_avals[0].dtype)
 
     return lower
+
+
+def emit_reduction(ctx, op, x, start, axes):
+    """Emit the reduction over axes by the operation, from the value `start` on."""
+    scalar = start.aval
+    body = ctx.region([scalar, scalar], lambda block, ab: [op(block, *ab) if callable(op) else block.op(op, ab)])
+    aval = make_aval(tuple([n for i, n in enumerate(x.aval.shape) if i not in axes]), scalar.dtype)
+    return ctx.op("stablehlo.reduce", [x, start], aval, f"dimensions = {int_array(axes)}", [body])
 
 
 def _sum_transpose(ct, x, axes):

@@ -23,7 +23,7 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare as c
 from pullback._ops.elementwise import add, div, exp, log1p, max_p, min_p, mul, neg, scalar, sub
 from pullback._ops.expressions import emitted
-from pullback._ops.reduce import reduce_max_p
+from pullback._ops.reduce import largest_number_p
 from pullback._ops.rounding import floor
 from pullback._ops.shape import convert_element_type, reduce_sum_p, reduced_type, reshape
 from pullback._ops.softmax_slope import apart, host_sum, kept_sum, lowered, push_p
@@ -40,7 +40,7 @@ _LARGE, _LONG = 10_000, 64
 
 def _largest(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     """The largest element, and the shift subtracted from all: that, or the largest number where it is infinite."""
-    largest = reshape(reduce_max_p.bind(x, axes=axes), kept_shape(x.aval.shape, axes))
+    largest = reshape(largest_number_p.bind(x, axes=axes), kept_shape(x.aval.shape, axes))
     end = float(dtypes.finfo(x.aval.dtype).max)
     # as XLA's loops over rows do not fuse a `clamp` either, which it makes of a minimum
     below = neg(max_p.bind(neg(largest), scalar(x, -end)))
@@ -126,7 +126,7 @@ def _lower_logsumexp(ctx: Block, x: Value, axes: tuple[int, ...]) -> Value:
         shift = _largest(x, axes)[1]
         total = kept_sum(exp(sub(x, shift)), axes)
         dominated = convert_element_type(c.lt(total, scalar(total, 1.5)), np.dtype(np.int32))
-        some = reduce_max_p.bind(dominated, axes=tuple(range(x.aval.ndim)))
+        some = largest_number_p.bind(dominated, axes=tuple(range(x.aval.ndim)))
         return [some, x, shift, total, sub(total, scalar(total, 1))]
 
     def others(block: Block) -> list[Value]:

@@ -8,6 +8,7 @@ from agreement import Sampler, agree, check_batching, check_derivative, check_va
 from jax import lax
 
 import pullback as pb
+import pullback.numpy as pnp
 from pullback._higher_order import reductions as computations
 from pullback._ops import arg_extremes, compare, elementwise, reduce
 
@@ -187,3 +188,44 @@ def test_vmap_of_reduce_by_a_function():
 def test_reduce_refuses_a_computation_that_changes_the_type():
     with pytest.raises(TypeError, match="must take two scalars"):
         computations.reduce(np.zeros(3, "float32"), np.float32(0), lambda a, b: compare.gt(a, b), (0,))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "float8_e4m3fn"])
+@pytest.mark.parametrize(("shape", "axis"), [((5, 1024), 1), ((64, 64), 0), ((3, 4, 512), (0, 2)), ((4096,), 0)])
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_compiled_extremes_of_large_arrays_see_a_nan(name, shape, axis, dtype):
+    # XLA's routine for these loses it
+    x = np.linspace(-4, 4, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    infinite = x.copy()
+    infinite.flat[[0, 1]] = [np.inf, -np.inf] if "8" not in dtype else [4, -4]
+    holed = infinite.copy()
+    holed.flat[[7, -1]] = np.nan
+    with pb.enable_x64(True):
+        for value in (x, infinite, holed):
+            narrow = pnp.asarray(value).astype(dtype)
+            found = pb.jit(lambda x: getattr(x, name)(axis))(narrow)
+            assert found.dtype == dtype
+            expected = getattr(np, name)(np.asarray(narrow).astype(np.float64), axis=axis)
+            np.testing.assert_array_equal(np.asarray(found).astype(np.float64), expected)
+
+
+def test_compiled_extremes_of_large_arrays_see_a_nan_under_transformations():
+    x = np.ones((3, 5, 1024), np.float32)
+    x[1, 2, 3] = np.nan
+    expected = np.max(x, axis=-1)
+
+    def largest(x):
+        return pnp.max(x, axis=-1)
+
+    def in_steps(x):
+        return pb.lax.map(largest, x)
+
+    def of_a_monoid(x):
+        return pb.lax.reduce(x, -np.inf, pb.lax.max, (2,))
+
+    def total(x):
+        return largest(x[0]).sum()
+
+    for fun in (pb.vmap(largest), in_steps, of_a_monoid):
+        np.testing.assert_array_equal(pb.jit(fun)(x), expected)
+    np.testing.assert_allclose(np.asarray(pb.jit(pb.grad(total))(x)[0]).sum(-1), 1, rtol=1e-5)
