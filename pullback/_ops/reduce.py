@@ -116,32 +116,34 @@ def _extreme_jvp(p):
     p.jvp = jvp
 
 
-def _extreme_lower(op, emit, identity):
-    """The lowering of max or min: of large arrays of floats on CPUs it looks for nan besides.
+def seeing_nan(ctx, op, identity, x, reduced):
+    """A max or min, as `op` says, that `reduced(block, x, start)` emits; in large arrays on CPUs nan is looked for.
 
     XLA (jaxlib 0.10.2) hands extremes of about 4,000 floats or more to YNNPACK, which loses nan, in a tenth of the time
     that XLA takes itself. A sum of nan is nan, so that integers are compared only where that of an array is.
     """
-    plain, largest = reduce_lower(emit, identity), op == "stablehlo.maximum"
+    aval = x.aval
+    found = reduced(ctx, x, ctx.constant(identity(aval.dtype), make_aval((), aval.dtype)))
+    if not (dtypes.is_float(aval.dtype) and ctx.module.platform == "cpu" and at_least(aval.size, _LARGE)):
+        return found
+    wide = ctx.convert(x, np.dtype(np.float32)) if aval.dtype.itemsize < 4 else x
+    zero = ctx.constant(0, make_aval((), wide.aval.dtype))
+    total = emit_reduction(ctx, "stablehlo.add", wide, zero, tuple(range(aval.ndim)))
 
+    def by_integers(block):
+        last = op == "stablehlo.maximum"
+        start = block.constant(identity(aval.dtype), make_aval((), wide.aval.dtype))
+        keys, start = (order_keys.ordered_keys(block, y, nan_last=last) for y in (wide, start))
+        extreme = order_keys.of_keys(block, reduced(block, keys, start), wide.aval.dtype)
+        return [block.convert(extreme, aval.dtype)]
+
+    index = ctx.convert(ctx.compare("NE", total, total), np.dtype(np.int32))
+    return ctx.choose(index, [found.aval], [lambda block: [found], by_integers])[0]
+
+
+def _extreme_lower(op, emit, identity):
     def lower(ctx, x, axes):
-        aval, out = x.aval, ctx.out_avals[0]
-        if not (dtypes.is_float(aval.dtype) and ctx.module.platform == "cpu" and at_least(aval.size, _LARGE)):
-            return plain(ctx, x, axes)
-        wide = ctx.convert(x, np.dtype(np.float32)) if aval.dtype.itemsize < 4 else x
-        zero = ctx.constant(0, make_aval((), wide.aval.dtype))
-        every = tuple(range(aval.ndim))
-        total = emit_reduction(ctx, "stablehlo.add", wide, zero, every)
-
-        def by_integers(block):
-            keys = order_keys.ordered_keys(block, wide, nan_last=largest)
-            start = block.constant(identity(aval.dtype), make_aval((), wide.aval.dtype))
-            extreme = emit_reduction(block, op, keys, order_keys.ordered_keys(block, start, nan_last=largest), axes)
-            return [block.convert(order_keys.of_keys(block, extreme, wide.aval.dtype), aval.dtype)]
-
-        index = ctx.convert(ctx.compare("NE", total, total), np.dtype(np.int32))
-        known = plain(ctx, x, axes)
-        return ctx.choose(index, [out], [lambda block: [known], by_integers])[0]
+        return seeing_nan(ctx, op, identity, x, lambda block, x, start: emit_reduction(block, emit, x, start, axes))
 
     return lower
 

@@ -99,14 +99,16 @@ def _window_primitive(name, op, identity, accepts) -> Primitive:
         if out.size == 0 or x.aval.size == 0:
             return ctx.constant(identity(out.dtype), out.strip_weak_type())
         x = ctx.convert(x, accumulator(out.dtype)) if op == "stablehlo.add" else x
-        scalar = make_aval((), x.aval.dtype)
-        start = ctx.constant(identity(x.aval.dtype), scalar)
-        region = ctx.region([scalar, scalar], lambda block, ab: [block.op(op, ab)])
         (x,), window = without_cut(ctx, [x], window)
-        y = ctx.op(
-            "stablehlo.reduce_window", [x, start], make_aval(out.shape, x.aval.dtype), attributes(**window), [region]
-        )
-        return ctx.convert(y, out.dtype)
+
+        def reduced(block, x, start):
+            region = block.region([start.aval, start.aval], lambda inner, ab: [inner.op(op, ab)])
+            aval = make_aval(out.shape, x.aval.dtype)
+            return block.op("stablehlo.reduce_window", [x, start], aval, attributes(**window), [region])
+
+        if op != "stablehlo.add":
+            return reduce.seeing_nan(ctx, op, identity, x, reduced)
+        return ctx.convert(reduced(ctx, x, ctx.constant(0, make_aval((), x.aval.dtype))), out.dtype)
 
     p.abstract_eval, p.lower = abstract_eval, lower
     p.batch = lambda trace, args, dims, **window: (p.bind(*args, **add_axis(dims[0], **window)), dims[0])

@@ -229,3 +229,18 @@ def test_compiled_extremes_of_large_arrays_see_a_nan_under_transformations():
     for fun in (pb.vmap(largest), in_steps, of_a_monoid):
         np.testing.assert_array_equal(pb.jit(fun)(x), expected)
     np.testing.assert_allclose(np.asarray(pb.jit(pb.grad(total))(x)[0]).sum(-1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("window", "strides"), [((5, 64), (5, 64)), ((1, 2), (1, 2)), ((1, 2048), (1, 1))])
+def test_compiled_pooling_of_large_arrays_sees_a_nan(window, strides):
+    # of windows that do not overlap XLA makes reductions
+    x = np.linspace(0, 1, 5 * 2048, dtype=np.float32).reshape(5, 2048)
+    x[1, 7] = np.nan
+    for operation, start, found in ((pb.lax.max, -np.inf, np.max), (pb.lax.min, np.inf, np.min)):
+
+        def pooled(x, operation=operation, start=start):
+            return pb.lax.reduce_window(x, start, operation, window, strides, "VALID")
+
+        (m, n), (a, b) = pooled(x).shape, window
+        expected = found(x.reshape(m, a, n, b), axis=(1, 3))
+        np.testing.assert_array_equal(pb.jit(pooled)(x), expected)
