@@ -6,6 +6,7 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._ops import compare as c
+from pullback._ops import trig
 from pullback._ops.elementwise import add, div, mul, neg, scalar, sub
 from pullback._ops.expressions import Expr, Host, written
 from pullback._ops.families import FLOAT, nary, scipy_kernel
@@ -13,6 +14,7 @@ from pullback._ops.gamma import digamma, gamma
 from pullback._ops.gamma_formulas import from_whole, gamma_function, sine
 from pullback._ops.rounding import floor
 from pullback._ops.stirling import excess, polygamma_step, scaled_gamma
+from pullback._ops.zeta import polygamma
 
 
 def _positive(z: Expr, m: Expr, n: Expr) -> Expr:
@@ -85,6 +87,23 @@ def _step(a: Array, b: Array) -> Array:
     return c.select(back, neg(step), step)
 
 
+def _sine_at(r: Array) -> Array:
+    return mul(trig.sin(mul(scalar(r, np.pi), r)), scalar(r, 1 / np.pi))
+
+
+# sin(pi r) / pi (digamma(n) - digamma(z)) at r = 0: computed for the sake of its derivatives alone
+_at_root_p = nary(
+    "poch_at_root",
+    lambda r, z, n: np.zeros(np.broadcast_shapes(r.shape, z.shape, n.shape), r.dtype),
+    written(lambda r, z, n: r * 0.0),
+    lambda t, y, r, z, n: mul(t, mul(trig.cos(mul(scalar(r, np.pi), r)), _step(z, sub(n, z)))),
+    lambda t, y, r, z, n: neg(mul(t, mul(_sine_at(r), polygamma(scalar(z, 1), z)))),
+    lambda t, y, r, z, n: mul(t, mul(_sine_at(r), polygamma(scalar(z, 1), n))),
+    add=add,
+    accepts=FLOAT,
+)
+
+
 def _below_one(z: Array, m: Array, n: Array) -> Array:
     """The derivative by z in (0, 1) of z / n times a function of z + 1, which neither cancels nor overflows."""
     above = add(z, scalar(z, 1))
@@ -108,7 +127,11 @@ def _away_by_z(y: Array, z: Array, m: Array) -> Array:
     base = c.select(turned, sub(one, n), c.select(root, one, z))
     step = mul(y, _step(base, m))
     half = mul(z, scalar(z, 0.5))
-    at_root = mul(gamma(c.select(root, n, one)), gamma(c.select(root, sub(one, z), one)))
+    above, below = c.select(root, n, one), c.select(root, sub(one, z), one)
+    # by reflection gamma(n) gamma(1 - z) sin(pi z) / pi, whose slope has a second term, which vanishes here
+    rest = c.select(root, sub(z, floor(z)), zero)
+    turn = add(trig.cos(mul(scalar(z, np.pi), rest)), _at_root_p.bind(rest, below, above))
+    at_root = mul(mul(gamma(above), gamma(below)), turn)
     at_root = c.select(c.eq(half, floor(half)), at_root, neg(at_root))
     return c.select(root, at_root, c.select(turned, neg(step), step))
 

@@ -80,7 +80,7 @@ _MODULES = {
     "_ops.normal_tail": "log_ndtr normal_bend normal_hazard",
     "_ops.owens_t": "owens_t",
     "_ops.philox": "rng_bit_generator",
-    "_ops.poch": "poch",
+    "_ops.poch": "poch poch_at_root",
     "_ops.polar": "polar",
     "_ops.power_integral": "power_integral",
     "_ops.qr": "geqrf householder_product qr",

@@ -241,3 +241,17 @@ def test_the_mass_of_labels_between_0_and_1():
     slopes = pb.vmap(pb.jacfwd(pb.grad(pmf, 0), 1), (None, 0))(1.0, pnp.array([0.25, 0.5]))
     # the derivative of p (log p - log(1 - p))
     np.testing.assert_allclose(slopes, np.log([1 / 3, 1]) + 1 / np.array([0.75, 0.5]), rtol=1e-5)
+
+
+def test_every_derivative_of_a_rising_factorial_at_its_roots():
+    polynomial = np.polynomial.Polynomial([0, 6, 11, 6, 1])  # z (z + 1) (z + 2) (z + 3)
+    for root in (0.0, -1.0, -2.0, -3.0):
+
+        def slope(z):
+            return special.poch(z, 4.0)
+
+        for order in range(1, 5):
+            slope = pb.grad(slope) if order % 2 else pb.jacfwd(slope)
+            expected = polynomial.deriv(order)(root)
+            np.testing.assert_allclose(slope(root), expected, rtol=1e-4)
+            np.testing.assert_allclose(pb.jit(slope)(root), expected, rtol=1e-4)
