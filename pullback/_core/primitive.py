@@ -94,7 +94,8 @@ class Traits:
     are several (`...` for all). `homogeneous`: the operands that make the result zero if they are zero.
     `vanishing(zeros, **params)`: the results that are zero, given the operands that are, if this differs among results.
     `elementwise`: an entry of the result is the kernel of the entries at the same index. `whole`: its kernel
-    gets large arrays as a whole nevertheless, not in parts. `rearranging`: all entries
+    gets large arrays as a whole nevertheless, not in parts. `cheap`: a continuous function, which takes a compiled
+    program little longer than to write its result to memory. `rearranging`: all entries
     of the result are entries of its single operand. `effectful`: it has a side effect and must not be dropped.
     `per_example`: the batching rule is called even if no operand has a batch axis. `own_types`: operands may be values
     that are no arrays, see `hitypes`. `rematerialized(policy, **params)`: its rule `save` is called by a `checkpoint`
@@ -108,6 +109,7 @@ class Traits:
     vanishing: Callable[..., Sequence[bool]] | None = None
     elementwise: bool = False
     whole: bool = False
+    cheap: bool = False
     rearranging: bool = False
     effectful: bool = False
     per_example: bool = False

@@ -274,7 +274,7 @@ select_p.kernel = _select_kernel
 select_p.lower = elementwise_lower(lambda ctx, mask, x, y: ctx.op("stablehlo.select", [mask, x, y], x.aval))
 select_p.jvp = _select_jvp
 select_p.transpose = _select_transpose
-select_p.has(additive=(1, 2))
+select_p.has(additive=(1, 2), cheap=True)
 select_p.batch = elementwise_batch(select_p)
 
 

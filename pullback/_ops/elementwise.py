@@ -27,6 +27,7 @@ from pullback._ops.families import (
     FLOAT,
     NUMBER,
     BinaryFunction,
+    cheap,
     elementwise,
     function_of_one,
     function_of_two,
@@ -178,6 +179,7 @@ def scaled(n: int, x: Array) -> Array:
     return x if n == 1 else mul(scalar(x, n), x)
 
 
+cheap(neg_p, add_p, sub_p, mul_p)
 bilinear(mul_p, add, scaled)
 quotient_taylor(div_p, mul_p, add, neg, scaled)
 
@@ -214,6 +216,8 @@ def _selection(name, kernel, lower, first, second):
 
 max_p: Primitive = _selection("max", np.maximum, emit_larger, "gt", "lt")
 min_p: Primitive = _selection("min", np.minimum, emit_smaller, "lt", "gt")
+
+cheap(mask_p, max_p, min_p)
 
 max: BinaryFunction = function_of_two(
     __name__,
@@ -256,6 +260,8 @@ cbrt_p: Primitive = unary(
     lambda t, x, y: div(t, mul(scalar(x, 3), square(y))),
     FLOAT,
 )
+
+cheap(square_p)
 
 square: Callable[[Any], Array] = function_of_one(
     __name__, square_p, "`x * x`, not `|x|**2`: complex for complex `x`.", "3.", "9.0"
@@ -319,6 +325,7 @@ def _integer_pow_factor(x, z, y):
 
 
 integer_pow_p = unary("integer_pow", _integer_pow_kernel, _integer_pow_lower, times(_integer_pow_factor), NUMBER)
+cheap(integer_pow_p)
 
 
 def integer_pow(x: ArrayLike, y: int) -> Array:
@@ -447,6 +454,8 @@ expm1_p: Primitive = unary(
     complex_parts.lowering("stablehlo.exponential_minus_one"),
     times(lambda x, y: exp(x)),
 )
+
+cheap(exp_p, log_p, log1p_p, expm1_p)
 
 exp: AccurateFunction = function_with_accuracy(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
 log: AccurateFunction = function_with_accuracy(

@@ -233,6 +233,12 @@ def nary(
     return p
 
 
+def cheap(*primitives: Primitive) -> None:
+    """Give primitives the trait `cheap`."""
+    for p in primitives:
+        p.has(cheap=True)
+
+
 def scipy_kernel(name: str, dtype: DTypeLike | None = np.float32) -> Callable:
     """The kernel of a function of `scipy.special`; dtypes narrower than `dtype` are computed in it."""
     width = np.dtype(dtype).itemsize

@@ -24,6 +24,7 @@ from pullback._ops.shape import zeros_like_aval
 T = TypeVar("T")
 
 stop_gradient_p: Primitive = unary("stop_gradient", lambda x: x, lambda ctx, x: x, None, ANY)
+stop_gradient_p.has(cheap=True)
 
 
 def stop_gradient(x: PyTree) -> Any:

@@ -361,8 +361,8 @@ transpose_p.lower = lambda ctx, x, permutation: ctx.once(
     "stablehlo.transpose", [x], ctx.out_avals[0], f"permutation = {int_array(permutation)}"
 )
 linear_jvp(transpose_p)
-broadcast_in_dim_p.has(rearranging=True)
-reshape_p.has(rearranging=True)
+broadcast_in_dim_p.has(rearranging=True, cheap=True)
+reshape_p.has(rearranging=True, cheap=True)
 transpose_p.has(rearranging=True)
 transpose_p.transpose = lambda ct, x, permutation: [transpose(ct, _inverse(permutation))]
 transpose_p.batch = _transpose_batch
@@ -440,7 +440,7 @@ def _convert_transpose(ct, x, dtype, weak_type):
 
 convert_element_type_p.abstract_eval = lambda x, dtype, weak_type: make_aval(x.shape, dtype, weak_type)
 convert_element_type_p.kernel = _convert_kernel
-convert_element_type_p.has(elementwise=True)
+convert_element_type_p.has(elementwise=True, cheap=True)
 convert_element_type_p.lower = _convert_lower
 convert_element_type_p.jvp = _convert_jvp
 convert_element_type_p.transpose = _convert_transpose

@@ -17,7 +17,7 @@ from pullback._ops.accuracy import AccurateFunction, function_with_accuracy
 from pullback._ops.complex_parts import lowering
 from pullback._ops.elementwise import div, mul, neg, scalar, square, sub, times
 from pullback._ops.expressions import Expr, written
-from pullback._ops.families import FLOAT, unary
+from pullback._ops.families import FLOAT, cheap, unary
 from pullback._ops.trig import side_p
 
 
@@ -129,6 +129,8 @@ tanh_slope_p = unary(
 )
 tanh_p: Primitive = unary("tanh", np.tanh, lowering("stablehlo.tanh"), times(lambda x, y: tanh_slope_p.bind(x)))
 
+cheap(logistic_p, logistic_slope_p, tanh_p, tanh_slope_p)
+
 logistic: AccurateFunction = function_with_accuracy(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
 tanh: AccurateFunction = function_with_accuracy(
     __name__, tanh_p, "The hyperbolic tangent, sinh(x) / cosh(x).", "0.", "0.0"
@@ -156,6 +158,7 @@ soft_sign_p = unary(
     lambda t, x, y: mul(t, square(soft_sign_share_p.bind(x))),
     FLOAT,
 )
+cheap(soft_sign_p, soft_sign_share_p)
 
 
 # --- the inverse of the logistic function ---

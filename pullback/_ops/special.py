@@ -25,6 +25,7 @@ from pullback._ops.families import (
     INTEGER,
     UnaryFunction,
     broadcast_shapes,
+    cheap,
     elementwise,
     elementwise_batch,
     function_of_one,
@@ -72,6 +73,8 @@ erf_inv_p: Primitive = unary(
     lambda t, x, y: mul(t, mul(scalar(x, np.sqrt(np.pi) / 2), exp(square(y)))),
     FLOAT,
 )
+
+cheap(_gauss_p, erf_p, erfc_p)
 
 erf: UnaryFunction = function_of_one(
     __name__,
@@ -161,6 +164,7 @@ def _logaddexp_kernel(x, y):
 _MANY = 512
 logaddexp_p = _logaddexp("logaddexp", _logaddexp_kernel, np.e)
 logaddexp2_p = _logaddexp("logaddexp2", np.logaddexp2, 2.0)
+cheap(logaddexp_p, logaddexp2_p)
 
 
 def logaddexp(x: ArrayLike, y: ArrayLike) -> Array:
@@ -288,6 +292,7 @@ clamp_p: Primitive = nary(
     add=add,
     accepts=(lambda dtype: not dtypes.is_complex(dtype), "a real dtype"),
 )
+cheap(clamp_p)
 
 
 def clamp(min: ArrayLike, x: ArrayLike, max: ArrayLike) -> Array:

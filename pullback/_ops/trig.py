@@ -23,6 +23,7 @@ from pullback._ops.families import (
     NUMBER,
     BinaryFunction,
     UnaryFunction,
+    cheap,
     function_of_one,
     function_of_two,
     nary,
@@ -346,6 +347,9 @@ def _abs_tangent(t, x, y):
 abs_p: Primitive = unary(
     "abs", np.abs, lambda ctx, x: ctx.op("stablehlo.abs", [x], ctx.out_avals[0]), _abs_tangent, NUMBER, real_dtype
 )
+
+
+cheap(abs_p)
 
 
 def abs(x: ArrayLike) -> Array:

@@ -22,11 +22,11 @@ from pullback._xla.attributes import dense, int_array
 from pullback._xla.engine import carrier, is_stand_in, is_widened
 from pullback._xla.manual import Manual
 from pullback._xla.outlining import Part, parts, repeated_calls
+from pullback._xla.recomputation import recomputing
 from pullback._xla.spread import Spread
 from pullback._xla.tensor_types import tensor_type
 
 _ORDER = make_aval((), np.dtype(np.int32))
-
 
 # XLA inlines calls, unless it is told not to
 _APART = ', mhlo.frontend_attributes = {inlineable = "false"}'
@@ -382,7 +382,7 @@ def _name_lines(lines: list[str], start: int, name: str) -> None:
 def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
     """Emit the equations of a jaxpr whose inputs (constants first) are `args`; returns its outputs."""
     env: dict[Var, Value] = dict(zip((*jaxpr.constvars, *jaxpr.invars), args, strict=True))
-    for eqn in parts(jaxpr):
+    for eqn in parts(recomputing(jaxpr) if ctx.module.is_local else jaxpr):
         if isinstance(eqn, Part):
             outs = ctx.call(eqn.jaxpr, [env[v] for v in eqn.invars], "part", apart=True)
             env.update(zip(eqn.outvars, outs, strict=True))
