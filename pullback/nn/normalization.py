@@ -19,6 +19,7 @@ from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.elementwise import scalar
 from pullback._ops.identity import stop_gradient
 from pullback._ops.lengths import squared_size
+from pullback._ops.reduce import lowest
 from pullback._ops.rounding import is_finite_p
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import (
@@ -59,6 +60,12 @@ def _mask(name: str, where: ArrayLike | None, x: Array) -> Array | None:
     return mask
 
 
+def _with_infinity(x: Array) -> Array:
+    """The operand, in float32 if its format has no infinity."""
+    has = dtypes.is_complex(x.aval.dtype) or np.isinf(lowest(x.aval.dtype))
+    return x if has else s.convert_element_type(x, np.float32)
+
+
 @boundary
 def softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """`exp(x) / sum(exp(x))` along `axis`, without overflow.
@@ -78,15 +85,15 @@ def softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Ar
     [0.25 0.25 0.25 0.25]
     """
     x = _operand("softmax", x)
-    mask = _mask("softmax", where, x)
+    mask, dtype = _mask("softmax", where, x), x.aval.dtype
     if mask is not None:
-        x = choose(mask, x, -np.inf)
+        x = choose(mask, _with_infinity(x), -np.inf)
     axes = r.axes_of("softmax", axis, x.aval.ndim)
     if dtypes.is_complex(x.aval.dtype):
         _, terms, rest = _complex_sums("softmax", x, axes)
         total = e.add_p.bind(rest, scalar(rest, 1))
         return e.div_p.bind(terms, total if mask is None else _without_zeros(total))
-    return softmaxes.softmax_p.bind(x, axes=axes, empty=mask is not None)
+    return cast(softmaxes.softmax_p.bind(x, axes=axes, empty=mask is not None), dtype, False)
 
 
 @boundary
@@ -107,7 +114,7 @@ def log_softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -
     if mask is None:
         return _log_shares(x, axes)
     # once more at the end, for a row of which nothing is left
-    return choose(mask, _log_shares(choose(mask, x, -np.inf), axes), -np.inf)
+    return choose(mask, cast(_log_shares(choose(mask, _with_infinity(x), -np.inf), axes), x.aval.dtype, False), -np.inf)
 
 
 def _log_shares(x: Array, axes: tuple[int, ...]) -> Array:
@@ -219,6 +226,10 @@ def _log_sum_exp(
         mask = used if mask is None else c.and_p.bind(mask, used)
     dtype = a.aval.dtype
     is_complex = dtypes.is_complex(dtype)
+    if mask is not None and (wide := _with_infinity(a)) is not a:
+        b = None if b is None else s.convert_element_type(b, np.float32)
+        found = _log_sum_exp(name, wide, axis, b, keepdims, return_sign, mask)
+        return tuple(cast(x, dtype, False) for x in found) if return_sign else cast(found, dtype, False)
     if mask is not None:
         a = choose(mask, a, -np.inf)
     if b is None and not is_complex and not return_sign:

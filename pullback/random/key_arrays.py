@@ -300,7 +300,7 @@ class PRNGKeyArray(ExtendedArray):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         raise TypeError(
             f"an array of keys of shape {self.shape} was used as data. Draw numbers with it, as in "
-            "random.normal(key, shape), or take its words with random.key_data(key)."
+            "random.normal(key, shape), or take its words with random.key_data(key)"
         )
 
     def __bool__(self) -> bool:

@@ -112,3 +112,20 @@ def test_one_hot():
     assert float(nn.one_hot(np.uint8(0), 300).sum()) == 1
     with pytest.raises(TypeError, match="one_hot: num_classes must be a Python integer"):
         pb.jit(nn.one_hot)(np.array([0]), 3)
+
+
+@pytest.mark.parametrize("run", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e4m3b11fnuz", "float8_e5m2", "float16"])
+def test_masks_in_formats_without_an_infinity(dtype, run):
+    """The sums are those of float32, rounded: nothing is masked by a nan."""
+    x, mask = np.array([1.0, 2.0, 4.0], dtype=pb.numpy.dtype(dtype)), np.array([True, True, False])
+    wide = x.astype(np.float32)
+    for f in (
+        lambda x: nn.softmax(x, where=mask),
+        lambda x: nn.log_softmax(x, where=mask)[:2],
+        lambda x: nn.logsumexp(x, where=mask),
+        lambda x: nn.logsumexp(x, b=mask),
+    ):
+        found = run(f)(x)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(f(wide)).astype(x.dtype))
