@@ -17,11 +17,13 @@ from pullback._core.printing import format_jaxpr
 from pullback.experimental.ode import odeint
 from pullback.export._primitives import _MODULE_OF, is_in_schema, primitive_named
 
-# what calls into this process, belongs to a transformation, or has no meaning elsewhere
+# what calls into this process, belongs to a transformation, is made while a program is emitted, or has no meaning
+# elsewhere
 OUTSIDE = set(
-    "add_values by_parts call_exported custom_backward custom_partitioning custom_remat custom_remat_fwd "
+    "add_values after by_parts call_exported custom_backward custom_partitioning custom_remat custom_remat_fwd "
     "custom_remat_rem debug_callback "
-    "detach_value direction displace ffi_call follow_key inspect_sharding io_callback linear_callback lower_value "
+    "detach_value direction displace ffi_call follow_key inspect_sharding io_callback largest_number linear_callback "
+    "lower_value "
     "pure_callback raise_value ref_get ref_set rule_output tap use_key".split()
 )
 
