@@ -456,6 +456,9 @@ def test_shapes_and_dtypes():
         pnp.concatenate(x, x)
     with raises(TypeError, "got 3", "one tuple, as in zeros((2, 3))"):
         pnp.zeros(2, 3)
+    for y in (np.ones(2), pnp.ones(2)):
+        with raises(TypeError, "expected a dtype", "one list, as in vstack([x, y])"):
+            pnp.vstack(pnp.ones(2), y)
     with raises(IndexError, "(2, 3)", "3"):
         x[0, 0, 0]
     with raises(np.exceptions.AxisError, "sum", "2"):

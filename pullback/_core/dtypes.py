@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from pullback._core.config import config
-from pullback._core.errors import warn_user
+from pullback._core.errors import no_dtype, warn_user
 from pullback._core.promotion_lattice import (
     WEAK_COMPLEX,
     WEAK_FLOAT,
@@ -86,8 +86,7 @@ class TypePromotionError(ValueError):
 # -- Predicates. An unknown dtype (float0, object, str) is none of these. --------------------------------
 
 _IS_UNSIGNED, _IS_INTEGER = frozenset(_UNSIGNED), frozenset(_SIGNED + _UNSIGNED)
-_IS_FLOAT, _IS_COMPLEX = frozenset(_FLOAT), frozenset(_COMPLEX)
-_IS_INEXACT = _IS_FLOAT | _IS_COMPLEX
+_IS_FLOAT, _IS_COMPLEX, _IS_INEXACT = map(frozenset, (_FLOAT, _COMPLEX, _FLOAT + _COMPLEX))
 
 
 def itemsize_bits(dtype: DTypeLike) -> int:
@@ -137,12 +136,10 @@ def canonicalize_dtype(dtype: DTypeLike | None) -> np.dtype:
     Args:
       dtype: a NumPy or ml_dtypes dtype or scalar type, its name, or bool, int, float or complex.
 
-    Returns:
-      The native-order np.dtype; 64-bit kinds become 32-bit ones (complex128 complex64) unless
+    Returns: the native-order np.dtype; 64-bit kinds become 32-bit ones (complex128 complex64) unless
       ``config.enable_x64``.
 
-    Raises:
-      TypeError: `dtype` is not a dtype, or one that arrays cannot have (object, str, datetime, ...).
+    Raises: TypeError for what is no dtype, or one that arrays cannot have (object, str, datetime, ...).
 
     >>> canonicalize_dtype(float), canonicalize_dtype("int8"), canonicalize_dtype(np.complex128)
     (dtype('float32'), dtype('int8'), dtype('complex64'))
@@ -179,8 +176,12 @@ def requested_dtype(dtype: DTypeLike | None, default: DTypeLike | None = None) -
     if dtype is None and default is not None:
         return canonicalize_dtype(default)
     result = canonicalize_dtype(dtype)
-    if dtype in _narrowed and not config.enable_x64:
-        _warn_of_narrowing(_narrowed[dtype], result)
+    try:
+        asked = _narrowed.get(dtype)
+    except TypeError as error:  # one of our arrays, which NumPy takes for its dtype
+        raise no_dtype(dtype) from error
+    if asked is not None and not config.enable_x64:
+        _warn_of_narrowing(asked, result)
     return result
 
 
@@ -200,8 +201,7 @@ def resolve(dtype: AnyValue) -> np.dtype:
     try:
         resolved = np.dtype(dtype)
     except TypeError as error:
-        hint = " A shape of several axes is one tuple, as in zeros((2, 3))." if type(dtype) is int else ""
-        raise TypeError(f"expected a dtype such as 'float32', np.int8 or float; got {dtype!r}.{hint}") from error
+        raise no_dtype(dtype) from error
     # longlong and long are equal to int64 or int32 but distinct objects; take the usual one
     resolved = _BY_NAME.get(resolved.name, resolved)
     if resolved not in _ABSTRACT and resolved != float0:

@@ -236,6 +236,16 @@ def user_frame() -> FrameType | None:
     return frame
 
 
+def no_dtype(value: object) -> TypeError:
+    """The error for a value that is no dtype, with what was meant if that can be guessed."""
+    hint = ""
+    if type(value) is int:
+        hint = " A shape of several axes is one tuple, as in zeros((2, 3))."
+    elif hasattr(value, "shape"):
+        hint = " Arrays that are joined are one list, as in vstack([x, y]); the dtype of an array is x.dtype."
+    return TypeError(f"expected a dtype such as 'float32', np.int8 or float; got {value!r}.{hint}")
+
+
 def warn_user(message: str) -> None:
     """A UserWarning at the innermost line outside the package, once per line."""
     frame = user_frame()
