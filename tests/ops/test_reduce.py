@@ -209,6 +209,18 @@ def test_compiled_extremes_of_large_arrays_see_a_nan(name, shape, axis, dtype):
             np.testing.assert_array_equal(np.asarray(found).astype(np.float64), expected)
 
 
+@pytest.mark.parametrize("size", [500, 1_000, 2_000, 3_000, 4_000, 4_095, 4_096])
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_compiled_extremes_of_all_sizes_see_a_nan(name, size):
+    """XLA's bound may be another in its next version: below ours nothing is looked for."""
+    x = np.ones(size, np.float32)
+    x[size // 2] = np.nan
+    assert np.isnan(pb.jit(lambda x: getattr(x, name)())(x))
+    assert np.isnan(pb.jit(lambda x: getattr(x, name)(0))(x.reshape(-1, 1)))[0]
+    if size % 100 == 0:
+        assert np.isnan(pb.jit(lambda x: getattr(x, name)(1))(x.reshape(-1, 100))).sum() == 1
+
+
 def test_compiled_extremes_of_large_arrays_see_a_nan_under_transformations():
     x = np.ones((3, 5, 1024), np.float32)
     x[1, 2, 3] = np.nan
