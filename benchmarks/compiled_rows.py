@@ -266,7 +266,9 @@ def runner(peer, row, under):
     values = [array(x) for x in data()]
     function = eval(f"lambda {', '.join('xyz'[: len(values)])}: {text}", names)
     if lib is not None:
-        program = lib.jit(transformed(lib, names["np"], function, under, values))
+        program = lib.jit(transformed(lib, function, under))
+        if under == "grad":
+            values = (*values, weights(lib, names["np"], function, values))
         values = lib.block_until_ready(values)
         return lambda: lib.block_until_ready(program(*values))
     if under == "value":
@@ -279,12 +281,18 @@ def floats(results):
     return results[0] if isinstance(results, (tuple, list)) else results
 
 
-def transformed(lib, np, function, under, values):
+def weights(lib, np, function, values):
+    """What results are multiplied with before they are summed up: an argument, not a part of what is measured."""
+    y = floats(lib.eval_shape(function, *values))
+    return np.cos(np.arange(y.size, dtype="float32")).reshape(y.shape)
+
+
+def transformed(lib, function, under):
     """The function, or the one that has its derivative or is batched, in JAX's names."""
 
     def weighted(x, *others):
-        y = floats(function(x, *others))
-        return (y * np.cos(np.arange(y.size, dtype="float32")).reshape(y.shape)).sum()
+        *others, w = others
+        return (floats(function(x, *others)) * w).sum()
 
     def pushed(*values):
         return lib.jvp(lambda x: function(x, *values[1:]), values[:1], values[:1])

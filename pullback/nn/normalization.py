@@ -309,7 +309,8 @@ def standardize(
         distance = x - mean
         variance = moments.averaged("standardize", squared_size(distance), axis, keepdims=True, where=where)
     variance = as_operand(variance, "standardize", 3) + epsilon
-    return (x - mean) * e.rsqrt_p.bind(cast(variance, *common_dtype("standardize", INEXACT, [variance.aval])))
+    # XLA fuses the derivative of a quotient into one loop: with a factor of 1 / sqrt it took three times as long
+    return (x - mean) / e.sqrt_p.bind(cast(variance, *common_dtype("standardize", INEXACT, [variance.aval])))
 
 
 @boundary
